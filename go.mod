@@ -1,0 +1,3 @@
+module github.com/caject/caject
+
+go 1.26.0
