@@ -1,0 +1,119 @@
+package cabundle
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"time"
+
+	"gomodules.xyz/jsonpatch/v2"
+)
+
+const (
+	// maxTotalBytes is the most that the caBundles of one object may have in all, in bytes of PEM.
+	maxTotalBytes = 1_000_000
+	// maxObjectBytes is the most that an object may have after injection, in bytes of JSON. etcd takes requests of
+	// 1.5 MiB by default (--max-request-bytes), and CRDs are stored as JSON.
+	maxObjectBytes = 1_500_000
+)
+
+// Inject returns the JSON patch that fills the caBundle fields of object from source; it is empty when all is right
+// already, and touches nothing but caBundle.
+//
+// Each field gets Merge of what it holds and source. A field that holds no certificate (absent, or a placeholder)
+// first gets what the same field of old holds; old is the object before an update, or nil. With an empty source
+// (it could not be used) only that is done: what was there stays.
+//
+// The Problem, of reason SourceExpired or TargetTooLarge, says why source was not filled in. The patch may be non-empty
+// all the same, if it restores what old held.
+func Inject(now time.Time, object Object, old *Object, source Bundle) ([]jsonpatch.Operation, *Problem) {
+	if !source.Empty() && source.Unexpired(now).Empty() {
+		patch, _ := Inject(now, object, old, Bundle{})
+		return patch, &Problem{
+			Reason: SourceExpired,
+			Detail: fmt.Sprintf("every certificate of the source has expired, the last one on %s",
+				lastExpiry(source).UTC().Format(time.RFC3339)),
+			Remedy: "renew it",
+		}
+	}
+	var patch []jsonpatch.Operation
+	total, before := 0, 0
+	for _, field := range object.Fields {
+		want := desired(now, field, old, source)
+		total += len(want)
+		before += len(field.CABundle)
+		if !bytes.Equal(want, field.CABundle) {
+			patch = append(patch, jsonpatch.NewOperation("add", field.Path, base64.StdEncoding.EncodeToString(want)))
+		}
+	}
+	growth := base64.StdEncoding.EncodedLen(total) - base64.StdEncoding.EncodedLen(before)
+	if growth > 0 && (total > maxTotalBytes || object.Size+growth > maxObjectBytes) {
+		problem := &Problem{
+			Reason: TargetTooLarge,
+			Detail: fmt.Sprintf("with %d bytes of caBundle in %d places the object would come near etcd's limit",
+				total, len(object.Fields)),
+			Remedy: "keep only the CA certificates that are needed in the source, or split the object",
+		}
+		if source.Empty() {
+			return nil, problem
+		}
+		patch, _ = Inject(now, object, old, Bundle{})
+		return patch, problem
+	}
+	return patch, nil
+}
+
+// desired returns the PEM that field should hold.
+func desired(now time.Time, field Field, old *Object, source Bundle) []byte {
+	existing := ParseExisting(field.CABundle)
+	placeholder := existing.Empty()
+	if placeholder && old != nil {
+		existing = ParseExisting(old.caBundle(field))
+	}
+	switch {
+	case !source.Empty():
+		return Merge(now, existing, source).PEM()
+	case placeholder && !existing.Empty():
+		return existing.PEM()
+	default:
+		return field.CABundle
+	}
+}
+
+// caBundle returns what the field of o that is the same as field holds: webhooks are the same by name, not by place.
+func (o Object) caBundle(field Field) []byte {
+	for _, own := range o.Fields {
+		if own.Webhook == field.Webhook && (field.Webhook != "" || own.Path == field.Path) {
+			return own.CABundle
+		}
+	}
+	return nil
+}
+
+func lastExpiry(b Bundle) time.Time {
+	var last time.Time
+	for _, certificate := range b.certificates {
+		if certificate.NotAfter.After(last) {
+			last = certificate.NotAfter
+		}
+	}
+	return last
+}
+
+// NextExpiry returns when the first certificate that is now in object or source expires, or the zero time if none
+// will: until then Inject says the same of the same object and source.
+func NextExpiry(now time.Time, object Object, source Bundle) time.Time {
+	var next time.Time
+	consider := func(b Bundle) {
+		for _, certificate := range b.certificates {
+			if at := certificate.NotAfter; !now.After(at) && (next.IsZero() || at.Before(next)) {
+				next = at
+			}
+		}
+	}
+	consider(source)
+	for _, field := range object.Fields {
+		consider(ParseExisting(field.CABundle))
+	}
+	return next
+}

@@ -1,0 +1,86 @@
+package cabundle
+
+// Reason says in one CamelCase word why a target is not injected. The words appear in Events, metrics and logs, and
+// do not change from one release to the next.
+type Reason string
+
+// The reasons, each with who can put it right.
+const (
+	// InvalidAnnotation: the target's annotation cannot be understood. Its author.
+	InvalidAnnotation Reason = "InvalidAnnotation"
+	// NotInjectable: the target has no field that could take a caBundle. Its author.
+	NotInjectable Reason = "NotInjectable"
+	// TargetTooLarge: with the bundle the target would come near the limit of etcd. Its author.
+	TargetTooLarge Reason = "TargetTooLarge"
+	// TargetForbidden: caject may not read or write the target. The operator.
+	TargetForbidden Reason = "TargetForbidden"
+	// TargetRefused: the API server does not accept the target with the bundle. Its author.
+	TargetRefused Reason = "TargetRefused"
+	// TargetUnavailable: the API server did not answer about the target, or not in time.
+	TargetUnavailable Reason = "TargetUnavailable"
+	// SourceNotFound: the Secret or Certificate does not exist (yet).
+	SourceNotFound Reason = "SourceNotFound"
+	// SourceForbidden: caject may not read it. The operator.
+	SourceForbidden Reason = "SourceForbidden"
+	// SourceNotAllowed: the Secret lacks the annotation that opts in. The Secret's owner.
+	SourceNotAllowed Reason = "SourceNotAllowed"
+	// SourceWithoutCA: the Secret has no key ca.crt (yet).
+	SourceWithoutCA Reason = "SourceWithoutCA"
+	// SourceInvalid: ca.crt holds something that is not a certificate, or nothing at all.
+	SourceInvalid Reason = "SourceInvalid"
+	// SourceTooLarge: ca.crt is over MaxSourceBytes.
+	SourceTooLarge Reason = "SourceTooLarge"
+	// SourceExpired: every certificate in ca.crt has expired.
+	SourceExpired Reason = "SourceExpired"
+	// SourceUnavailable: the API server did not answer, or not in time.
+	SourceUnavailable Reason = "SourceUnavailable"
+	// InternalError: caject itself failed (a panic, recovered).
+	InternalError Reason = "InternalError"
+)
+
+// Problem is why a target is not injected, for those who can put it right. It never holds what was in a Secret.
+type Problem struct {
+	Reason Reason
+	// Detail says what is wrong and names the object, without a full stop.
+	Detail string
+	// Remedy says the way out, without a full stop; it may be empty.
+	Remedy string
+}
+
+// Error returns detail and remedy in one line.
+func (p *Problem) Error() string {
+	if p.Remedy == "" {
+		return p.Detail
+	}
+	return p.Detail + ": " + p.Remedy
+}
+
+// Final reports that only a change of the target (or, for TargetTooLarge, of its source) can help, so that trying
+// again is of no use.
+func (p *Problem) Final() bool {
+	switch p.Reason {
+	case InvalidAnnotation, NotInjectable, TargetTooLarge:
+		return true
+	}
+	return false
+}
+
+// Outage reports that the problem says nothing about target or source: the answer is not known.
+func (p *Problem) Outage() bool {
+	switch p.Reason {
+	case SourceUnavailable, TargetUnavailable, InternalError:
+		return true
+	}
+	return false
+}
+
+// Next says what caject does about the problem by itself.
+func (p *Problem) Next() string {
+	switch {
+	case p.Reason == TargetTooLarge:
+		return "caject leaves the object as it is until it or the source changes"
+	case p.Final():
+		return "caject leaves the object as it is until it changes"
+	}
+	return "caject keeps trying and injects it then"
+}
