@@ -1,0 +1,86 @@
+// Package target reads and patches the objects that carry a caBundle. It works on their JSON, so that a CRD of
+// megabytes is never turned into Go objects.
+package target
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"gomodules.xyz/jsonpatch/v2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+
+	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/source"
+)
+
+// FieldManager is the name under which caject writes.
+const FieldManager = "caject"
+
+// metadataOnly asks the API server to answer a write with the object's metadata alone.
+const metadataOnly = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+
+// Client reads and patches targets.
+type Client struct {
+	rest rest.Interface
+}
+
+// NewClient returns a Client for the API server of config.
+func NewClient(config *rest.Config, httpClient *http.Client) (*Client, error) {
+	config = rest.CopyConfig(config)
+	config.ContentType = "application/json"
+	config.AcceptContentTypes = "application/json"
+	config.NegotiatedSerializer = serializer.WithoutConversionCodecFactory{CodecFactory: scheme.Codecs}
+	c, err := rest.UnversionedRESTClientForConfigAndClient(config, httpClient)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{rest: c}, nil
+}
+
+// Get reads t. The errors are those of the API machinery (apierrors.IsNotFound and so on).
+func (c *Client) Get(ctx context.Context, t cabundle.Target, freshness source.Freshness) (cabundle.Object, error) {
+	request := c.rest.Get().AbsPath(path(t)...)
+	if version := freshness.Options().ResourceVersion; version != "" {
+		request.Param("resourceVersion", version)
+	}
+	raw, err := request.Do(ctx).Raw()
+	if err != nil {
+		return cabundle.Object{}, fmt.Errorf("read %s: %w", t, err)
+	}
+	return cabundle.ParseObject(t.Kind, raw), nil
+}
+
+// Patch writes patch to object if it is still at its resourceVersion; else the error is a Conflict. It returns the
+// metadata of what was written.
+func (c *Client) Patch(ctx context.Context, object cabundle.Object, patch []jsonpatch.Operation) (metav1.ObjectMeta, error) {
+	guard := jsonpatch.NewOperation("add", "/metadata/resourceVersion", object.ResourceVersion)
+	body, err := json.Marshal(append([]jsonpatch.Operation{guard}, patch...))
+	if err != nil {
+		return metav1.ObjectMeta{}, fmt.Errorf("encode patch of %s: %w", object.Target, err)
+	}
+	answer, err := c.rest.Patch(types.JSONPatchType).
+		AbsPath(path(object.Target)...).
+		Param("fieldManager", FieldManager).
+		SetHeader("Accept", metadataOnly).
+		Body(body).
+		Do(ctx).Raw()
+	if err != nil {
+		return metav1.ObjectMeta{}, fmt.Errorf("patch %s: %w", object.Target, err)
+	}
+	var written metav1.PartialObjectMetadata
+	if err := json.Unmarshal(answer, &written); err != nil {
+		return metav1.ObjectMeta{}, fmt.Errorf("patch %s: read the answer: %w", object.Target, err)
+	}
+	return written.ObjectMeta, nil
+}
+
+func path(t cabundle.Target) []string {
+	r := t.Kind.Resource()
+	return []string{"apis", r.Group, r.Version, r.Resource, t.Name}
+}
