@@ -1,0 +1,122 @@
+// Package webhook is what the API server calls: mutating admission that fills the caBundle of an annotated object in
+// the very request that creates or updates it.
+//
+// It never stands in anybody's way. Whatever goes wrong, the answer is "allowed", with a warning that kubectl and helm
+// print; the resync loop finishes the job later.
+package webhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"gomodules.xyz/jsonpatch/v2"
+	admissionv1 "k8s.io/api/admission/v1"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/metrics"
+	"github.com/caject/caject/cabundle/source"
+)
+
+// sourceTimeout is the most that reading a source may take within an admission request: the chart gives the whole
+// request 3 s, and somebody waits for it.
+const sourceTimeout = 1500 * time.Millisecond
+
+type sourceReader interface {
+	Read(context.Context, cabundle.Reference, source.Freshness) (cabundle.Bundle, *cabundle.Problem)
+}
+
+// Injector fills caBundles at admission. It implements [admission.Handler].
+type Injector struct {
+	source  sourceReader
+	metrics *metrics.Metrics
+	clock   clock.PassiveClock
+}
+
+// NewInjector returns an Injector that reads sources from s.
+func NewInjector(s sourceReader, m *metrics.Metrics, c clock.PassiveClock) *Injector {
+	return &Injector{source: s, metrics: m, clock: c}
+}
+
+// Handle answers one request. It is always allowed, with a patch of nothing but caBundle fields, and with a warning
+// if the annotation could not be followed. A review without a request is answered with code 400.
+func (i *Injector) Handle(ctx context.Context, req admission.Request) (response admission.Response) {
+	if req.UID == "" {
+		return admission.Errored(http.StatusBadRequest, errors.New("the AdmissionReview holds no request"))
+	}
+	kind, known := cabundle.KindOf(req.Kind.Group, req.Kind.Kind)
+	if !known || req.SubResource != "" || len(req.Object.Raw) == 0 {
+		return admission.Allowed("")
+	}
+	if req.Operation != admissionv1.Create && req.Operation != admissionv1.Update {
+		return admission.Allowed("")
+	}
+	target := cabundle.Target{Kind: kind, Name: req.Name}
+	// controller-runtime would answer a panic with "denied", which failurePolicy: Ignore does not cover.
+	defer func() {
+		if r := recover(); r != nil {
+			log.FromContext(ctx).Error(fmt.Errorf("panic: %v", r), "Recovered in admission", "target", target, "stack", string(debug.Stack()))
+			response = i.allow(target, nil, &cabundle.Problem{
+				Reason: cabundle.InternalError,
+				Detail: "caject failed on " + target.String() + " (a bug: its log says more)",
+			})
+		}
+	}()
+
+	object := cabundle.ParseObject(kind, req.Object.Raw)
+	object.Name = target.Name
+	var old *cabundle.Object
+	if len(req.OldObject.Raw) > 0 {
+		parsed := cabundle.ParseObject(kind, req.OldObject.Raw)
+		old = &parsed
+	}
+	patch, problem := i.inject(ctx, object, old)
+	return i.allow(target, patch, problem)
+}
+
+// inject decides what to change in object, and says why if that is not all that its annotation asks for.
+func (i *Injector) inject(ctx context.Context, object cabundle.Object, old *cabundle.Object) ([]jsonpatch.Operation, *cabundle.Problem) {
+	ref, annotated, problem := cabundle.ReferenceOf(object.Annotations)
+	if !annotated || object.Deleting {
+		return nil, nil
+	}
+	if notInjectable := object.NotInjectableProblem(); problem == nil && notInjectable != nil {
+		return nil, notInjectable
+	}
+	var bundle cabundle.Bundle
+	if problem == nil {
+		ctx, cancel := context.WithTimeout(ctx, sourceTimeout)
+		defer cancel()
+		bundle, problem = i.source.Read(ctx, ref, source.Consistent)
+	}
+	patch, unfilled := cabundle.Inject(i.clock.Now(), object, old, bundle)
+	if problem == nil {
+		problem = unfilled
+	}
+	return patch, problem
+}
+
+// allow makes the answer, and counts it.
+func (i *Injector) allow(target cabundle.Target, patch []jsonpatch.Operation, problem *cabundle.Problem) admission.Response {
+	response := admission.Allowed("")
+	response.Patches = patch
+	switch {
+	case problem != nil:
+		i.metrics.Refused(metrics.Admission, problem.Reason)
+		response.Warnings = []string{Warning(problem)}
+	case len(patch) > 0:
+		i.metrics.Injected(metrics.Admission, target.Kind)
+	}
+	return response
+}
+
+// Warning returns what the person who applied an object reads about problem, in one line.
+func Warning(problem *cabundle.Problem) string {
+	return "caject: caBundle not injected: " + problem.Error() + "; " + problem.Next()
+}
