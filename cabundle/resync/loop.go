@@ -1,0 +1,55 @@
+package resync
+
+import (
+	"context"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/source"
+)
+
+// jitter keeps the replicas, and the clusters of one operator, from asking all at once: each wait is up to this
+// fraction longer than the interval.
+const jitter = 0.2
+
+// loop reads all referenced sources once per interval until ctx ends.
+func (r *Resync) loop(ctx context.Context) error {
+	wait.JitterUntilWithContext(ctx, r.readAll, r.options.Interval, jitter, true)
+	return nil
+}
+
+// readAll reads each referenced source once, from the API server's watch cache, and has those targets looked at that
+// were filled from something else, or hold a certificate that has expired.
+func (r *Resync) readAll(ctx context.Context) {
+	var group errgroup.Group
+	group.SetLimit(workers)
+	for _, ref := range r.tracker.references() {
+		group.Go(func() error {
+			r.readOne(ctx, ref)
+			return nil
+		})
+	}
+	_ = group.Wait() // none returns an error
+}
+
+func (r *Resync) readOne(ctx context.Context, ref cabundle.Reference) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	bundle, problem := r.read(ctx, ref, source.Cached)
+	if problem != nil && problem.Outage() {
+		log.FromContext(ctx).V(1).Info("Source not read", "source", ref, "detail", problem.Detail)
+		return
+	}
+	outcome, now := outcomeOf(bundle, problem), r.clock.Now()
+	r.tracker.refresh(ref, func(s state) bool {
+		return s.outcome != "" && s.outcome != outcome || s.expired(now)
+	})
+}
+
+// Hint says that a source may have changed: its targets are looked at right away, with consistent reads.
+func (r *Resync) Hint(ref cabundle.Reference) {
+	r.tracker.refresh(ref, func(state) bool { return true })
+}

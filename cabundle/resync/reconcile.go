@@ -1,0 +1,168 @@
+package resync
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"gomodules.xyz/jsonpatch/v2"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/source"
+)
+
+// look is what was found when a target and its source were read.
+type look struct {
+	object  cabundle.Object
+	gone    bool   // the target is gone, or does not ask for injection any more: the watch will say so too
+	version string // of the target
+	outcome string // of reading the source; empty if it was not read
+	expiry  time.Time
+	patch   []jsonpatch.Operation
+	problem *cabundle.Problem // why not all is right once patch is written
+}
+
+// right reports that there is nothing to do.
+func (l look) right() bool { return !l.gone && l.problem == nil && len(l.patch) == 0 }
+
+// Reconcile looks at one target and puts it right. Its error is always nil: what cannot be done yet is tried again,
+// and reported once rather than at each try.
+func (r *Resync) Reconcile(ctx context.Context, target cabundle.Target) (reconcile.Result, error) {
+	known, ok := r.tracker.get(target)
+	switch {
+	case !ok:
+		r.retries.Forget(target)
+		return reconcile.Result{}, nil
+	case !known.due(r.clock.Now()):
+		return reconcile.Result{}, nil
+	case known.invalid != nil:
+		return r.settle(ctx, target, known, look{version: known.version, problem: known.invalid}), nil
+	}
+	// A cached answer may only conclude that there is nothing to do, and not if the source is known to have changed.
+	if !known.stale() {
+		if found := r.look(ctx, target, source.Cached); found.right() && found.version == known.version {
+			return r.settle(ctx, target, known, found), nil
+		}
+	}
+	found := r.look(ctx, target, source.Consistent)
+	if len(found.patch) > 0 {
+		r.write(ctx, target, &found)
+	}
+	return r.settle(ctx, target, known, found), nil
+}
+
+// look reads target and its source, and decides what to change.
+func (r *Resync) look(ctx context.Context, target cabundle.Target, freshness source.Freshness) look {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	object, err := r.targets.Get(ctx, target, freshness)
+	if err != nil {
+		return look{gone: apierrors.IsNotFound(err), problem: targetProblem(target, err)}
+	}
+	ref, annotated, problem := cabundle.ReferenceOf(object.Annotations)
+	found := look{
+		object:  object,
+		gone:    !annotated || object.Deleting,
+		version: version(object.Generation, object.ResourceVersion, ref),
+		problem: problem,
+	}
+	if problem == nil {
+		found.problem = object.NotInjectableProblem()
+	}
+	if found.gone || found.problem != nil {
+		return found
+	}
+	bundle, problem := r.read(ctx, ref, freshness)
+	found.outcome = outcomeOf(bundle, problem)
+	found.problem = problem
+	if problem == nil {
+		now := r.clock.Now()
+		found.patch, found.problem = cabundle.Inject(now, object, nil, bundle)
+		found.expiry = cabundle.NextExpiry(now, object, bundle)
+	}
+	return found
+}
+
+// read reads a source, and turns a panic into a Problem.
+func (r *Resync) read(ctx context.Context, ref cabundle.Reference, freshness source.Freshness) (bundle cabundle.Bundle, problem *cabundle.Problem) {
+	defer func() {
+		if p := recover(); p != nil {
+			log.FromContext(ctx).Error(fmt.Errorf("panic: %v", p), "Recovered in reading a source", "source", ref, "stack", string(debug.Stack()))
+			problem = &cabundle.Problem{
+				Reason: cabundle.InternalError,
+				Detail: "caject failed on " + ref.String() + " (a bug: its log says more)",
+			}
+		}
+	}()
+	return r.sources.Read(ctx, ref, freshness)
+}
+
+// write writes the patch of found, if the object is still as it was read, and says in found what came of it.
+func (r *Resync) write(ctx context.Context, target cabundle.Target, found *look) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	written, err := r.targets.Patch(ctx, found.object, found.patch)
+	if err != nil {
+		found.gone = apierrors.IsNotFound(err)
+		found.problem = targetProblem(target, err)
+		return
+	}
+	ref, _, _ := cabundle.ReferenceOf(written.Annotations)
+	found.version = version(written.Generation, written.ResourceVersion, ref)
+	r.injected(ctx, target, ref)
+}
+
+// settle notes what a look came to, reports a change for better or worse, and says when to look again.
+func (r *Resync) settle(ctx context.Context, target cabundle.Target, known state, found look) reconcile.Result {
+	if found.gone {
+		r.retries.Forget(target)
+		return reconcile.Result{}
+	}
+	again := found.problem != nil && !found.problem.Final()
+	unknown := found.problem != nil && found.problem.Outage()
+	reported := r.report(ctx, target, known, found.problem)
+	r.tracker.update(target, known.uid, func(s *state) {
+		s.reported = reported
+		if unknown {
+			s.checked = "" // and what was known before stays
+			return
+		}
+		s.answered, s.outcome, s.expiry = known.refreshes, found.outcome, found.expiry
+		s.checked = found.version
+		if again {
+			s.checked = ""
+		}
+	})
+	if again {
+		return reconcile.Result{RequeueAfter: r.retries.When(target)}
+	}
+	r.retries.Forget(target)
+	return reconcile.Result{}
+}
+
+// targetProblem says why a target could not be read or written.
+func targetProblem(target cabundle.Target, err error) *cabundle.Problem {
+	switch {
+	case apierrors.IsConflict(err):
+		// Somebody else wrote in between: the next look sees what.
+		return &cabundle.Problem{Reason: cabundle.TargetUnavailable, Detail: err.Error()}
+	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
+		return &cabundle.Problem{
+			Reason: cabundle.TargetRefused,
+			Detail: fmt.Sprintf("the API server does not accept the bundle: %v", err),
+			Remedy: "correct the object",
+		}
+	case apierrors.IsForbidden(err):
+		return &cabundle.Problem{
+			Reason: cabundle.TargetForbidden,
+			Detail: fmt.Sprintf("caject may not read or patch %s: %v", target, err),
+			Remedy: "let its role get and patch it",
+		}
+	default:
+		return &cabundle.Problem{Reason: cabundle.TargetUnavailable, Detail: err.Error()}
+	}
+}

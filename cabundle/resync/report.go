@@ -1,0 +1,72 @@
+package resync
+
+import (
+	"context"
+	"strings"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/metrics"
+)
+
+// action is the word for what caject does, in its Events.
+const action = "InjectCABundle"
+
+// maxNoteBytes is the most that the API server takes as the note of an Event (events.k8s.io/v1).
+const maxNoteBytes = 1024
+
+// logConstructor names the target in each line about it.
+func logConstructor(base logr.Logger) func(*cabundle.Target) logr.Logger {
+	return func(target *cabundle.Target) logr.Logger {
+		if target == nil {
+			return base
+		}
+		return base.WithValues("kind", target.Kind, "name", target.Name)
+	}
+}
+
+// injected says that target was written.
+func (r *Resync) injected(ctx context.Context, target cabundle.Target, ref cabundle.Reference) {
+	r.metrics.Injected(metrics.Resync, target.Kind)
+	log.FromContext(ctx).Info("Injected", "source", ref)
+}
+
+// report says once, by Event and log line, that the problem of a target is another one than before, or is solved. It
+// returns what to remember as reported. An outage is no word about the target: it is counted, and logged for those
+// who look closely.
+func (r *Resync) report(ctx context.Context, target cabundle.Target, known state, problem *cabundle.Problem) string {
+	logger := log.FromContext(ctx)
+	if problem == nil {
+		if known.reported != "" {
+			r.event(target, known.uid, corev1.EventTypeNormal, "Injected", "the caBundle is right now")
+		}
+		return ""
+	}
+	r.metrics.Refused(metrics.Resync, problem.Reason)
+	if problem.Outage() {
+		logger.V(1).Info("Not injected yet", "reason", problem.Reason, "detail", problem.Detail)
+		return known.reported
+	}
+	text := string(problem.Reason) + ": " + problem.Detail
+	if text != known.reported {
+		logger.Info("Not injected", "reason", problem.Reason, "detail", problem.Detail, "remedy", problem.Remedy)
+		r.event(target, known.uid, corev1.EventTypeWarning, string(problem.Reason),
+			"caBundle not injected: "+problem.Error()+"; "+problem.Next())
+	}
+	return text
+}
+
+// event puts an Event on target; being cluster-scoped, it has it in namespace default.
+func (r *Resync) event(target cabundle.Target, uid types.UID, eventType, reason, note string) {
+	if len(note) > maxNoteBytes {
+		note = strings.ToValidUTF8(note[:maxNoteBytes], "")
+	}
+	regarding := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: target.Name, UID: uid}}
+	regarding.SetGroupVersionKind(target.Kind.GroupVersionKind())
+	r.events.Eventf(regarding, nil, eventType, reason, action, "%s", note)
+}

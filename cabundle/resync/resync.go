@@ -1,0 +1,106 @@
+// Package resync keeps targets right over time, whatever happened at admission: it is the one way of delivery that
+// correctness rests on.
+//
+// It watches the metadata of the four target kinds (never a Secret), and looks at an annotated object when it has
+// changed, when its source has changed, or when the last look ended with "not yet". A periodic loop reads each
+// referenced source once and so follows a rotated CA.
+package resync
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"gomodules.xyz/jsonpatch/v2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	crsource "sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/metrics"
+	"github.com/caject/caject/cabundle/source"
+)
+
+const (
+	// workers is how many targets are looked at side by side: each waits for the API server most of the time.
+	workers = 8
+	// requestTimeout bounds one request to the API server.
+	requestTimeout = 10 * time.Second
+	// firstRetry is the wait after the first "not yet"; it doubles up to Options.Interval.
+	firstRetry = 50 * time.Millisecond
+)
+
+type sourceReader interface {
+	Read(context.Context, cabundle.Reference, source.Freshness) (cabundle.Bundle, *cabundle.Problem)
+}
+
+type targetClient interface {
+	Get(context.Context, cabundle.Target, source.Freshness) (cabundle.Object, error)
+	Patch(context.Context, cabundle.Object, []jsonpatch.Operation) (metav1.ObjectMeta, error)
+}
+
+// Options are all that can be set.
+type Options struct {
+	// Interval is the time between two readings of each referenced source, and the most that "not yet" waits.
+	Interval time.Duration
+	// Observe, if set, is called for each change of a target of the four kinds, annotated or not. It must not block.
+	Observe func(cabundle.Target)
+}
+
+// Resync keeps targets right.
+type Resync struct {
+	options Options
+	sources sourceReader
+	targets targetClient
+	events  events.EventRecorder
+	metrics *metrics.Metrics
+	clock   clock.Clock
+	tracker *tracker
+	retries workqueue.TypedRateLimiter[cabundle.Target]
+}
+
+// New returns a Resync that reads sources from s and works on targets through t.
+func New(o Options, s sourceReader, t targetClient, e events.EventRecorder, m *metrics.Metrics, c clock.Clock) *Resync {
+	return &Resync{
+		options: o,
+		sources: s,
+		targets: t,
+		events:  e,
+		metrics: m,
+		clock:   c,
+		tracker: newTracker(),
+		retries: workqueue.NewTypedItemExponentialFailureRateLimiter[cabundle.Target](firstRetry, o.Interval),
+	}
+}
+
+// SetupWithManager adds the watches, the workers and the periodic loop to mgr, whose cache must have been made with
+// CacheOptions. Every replica runs them: writes are guarded, so two that do the same do no harm.
+func (r *Resync) SetupWithManager(mgr manager.Manager) error {
+	everyReplica := false
+	c, err := controller.NewTyped("resync", mgr, controller.TypedOptions[cabundle.Target]{
+		Reconciler:              r,
+		MaxConcurrentReconciles: workers,
+		NeedLeaderElection:      &everyReplica,
+		LogConstructor:          logConstructor(mgr.GetLogger()),
+	})
+	if err != nil {
+		return fmt.Errorf("set up resync: %w", err)
+	}
+	watch := func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[cabundle.Target]) error {
+		r.tracker.setQueue(queue)
+		for _, kind := range cabundle.Kinds() {
+			if err := r.watch(ctx, mgr.GetCache(), kind); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := c.Watch(crsource.TypedFunc[cabundle.Target](watch)); err != nil {
+		return fmt.Errorf("set up resync: %w", err)
+	}
+	return mgr.Add(manager.RunnableFunc(r.loop))
+}

@@ -1,0 +1,136 @@
+package resync
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/caject/caject/cabundle"
+)
+
+// state is what is known of one annotated target.
+type state struct {
+	// As the watch last showed it.
+	uid     types.UID
+	version string // changes whenever the object may need another look
+	ref     cabundle.Reference
+	invalid *cabundle.Problem // of the annotation
+
+	// refreshes counts how often the source was found changed.
+	refreshes int
+
+	// As the last look left it. The zero values mean that it was never looked at.
+	checked  string    // the version that needs no further look
+	answered int       // refreshes at the time of the look
+	outcome  string    // of reading the source: see outcomeOf
+	expiry   time.Time // when the first certificate in it expires; zero if none will
+	reported string    // the problem last reported; empty if there is none
+}
+
+// stale reports that the source is known to have changed since the last look.
+func (s state) stale() bool { return s.answered != s.refreshes }
+
+// expired reports that a certificate has expired since the last look.
+func (s state) expired(now time.Time) bool { return !s.expiry.IsZero() && now.After(s.expiry) }
+
+// due reports that s needs another look at now.
+func (s state) due(now time.Time) bool {
+	return s.checked != s.version || s.stale() || s.expired(now)
+}
+
+// outcomeOf is what reading a source came to, in a form that is compared with that of another reading.
+func outcomeOf(bundle cabundle.Bundle, problem *cabundle.Problem) string {
+	if problem != nil {
+		return string(problem.Reason)
+	}
+	return bundle.Digest()
+}
+
+// tracker is the index of the annotated targets, by target and by source, and the queue that they are worked off.
+// It is safe for concurrent use.
+type tracker struct {
+	mu     sync.Mutex
+	states map[cabundle.Target]*state
+	add    func(cabundle.Target)
+}
+
+func newTracker() *tracker {
+	return &tracker{states: map[cabundle.Target]*state{}, add: func(cabundle.Target) {}}
+}
+
+// setQueue says where targets that need a look are put.
+func (t *tracker) setQueue(queue interface{ Add(cabundle.Target) }) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.add = queue.Add
+}
+
+// see records an annotated target as the watch shows it, and enqueues it if it needs a look.
+func (t *tracker) see(target cabundle.Target, seen state, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s, known := t.states[target]
+	if !known || s.uid != seen.uid {
+		s = &state{}
+		t.states[target] = s
+	}
+	s.uid, s.version, s.ref, s.invalid = seen.uid, seen.version, seen.ref, seen.invalid
+	if s.due(now) {
+		t.add(target)
+	}
+}
+
+// forget drops a target that is gone, or no longer annotated.
+func (t *tracker) forget(target cabundle.Target) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.states, target)
+}
+
+// get returns a copy of what is known of target.
+func (t *tracker) get(target cabundle.Target) (state, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s, ok := t.states[target]
+	if !ok {
+		return state{}, false
+	}
+	return *s, true
+}
+
+// update changes what is known of the target that had the given uid, if it is still there.
+func (t *tracker) update(target cabundle.Target, uid types.UID, change func(*state)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s, ok := t.states[target]; ok && s.uid == uid {
+		change(s)
+	}
+}
+
+// references returns the sources that targets name.
+func (t *tracker) references() []cabundle.Reference {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	seen := map[cabundle.Reference]bool{}
+	var refs []cabundle.Reference
+	for _, s := range t.states {
+		if s.invalid == nil && !seen[s.ref] {
+			seen[s.ref] = true
+			refs = append(refs, s.ref)
+		}
+	}
+	return refs
+}
+
+// refresh has those targets of ref looked at again for which wanted is true.
+func (t *tracker) refresh(ref cabundle.Reference, wanted func(state) bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for target, s := range t.states {
+		if s.ref == ref && s.invalid == nil && wanted(*s) {
+			s.refreshes++
+			t.add(target)
+		}
+	}
+}

@@ -1,0 +1,134 @@
+package resync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+
+	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+
+	"github.com/caject/caject/cabundle"
+)
+
+// CacheOptions returns the options of the manager's cache: it holds of each object no more than the watch needs, logs
+// a watch that fails once, and refuses to start watching anything that is not asked for here.
+func CacheOptions(log logr.Logger) cache.Options {
+	return cache.Options{
+		DefaultTransform:            strip,
+		DefaultWatchErrorHandler:    (&watchErrors{log: log}).handle,
+		ReaderFailOnMissingInformer: true,
+	}
+}
+
+// strip keeps of an object's metadata what see reads, so that the cache is small whatever the cluster's objects carry.
+func strip(o any) (any, error) {
+	object, ok := o.(*metav1.PartialObjectMetadata)
+	if !ok {
+		return o, nil
+	}
+	kept := metav1.ObjectMeta{
+		Name:              object.Name,
+		UID:               object.UID,
+		ResourceVersion:   object.ResourceVersion,
+		Generation:        object.Generation,
+		DeletionTimestamp: object.DeletionTimestamp,
+	}
+	for _, key := range []string{
+		cabundle.InjectCAFromSecretAnnotation, cabundle.InjectCAFromAnnotation, cabundle.InjectAPIServerCAAnnotation,
+	} {
+		if value, ok := object.Annotations[key]; ok {
+			metav1.SetMetaDataAnnotation(&kept, key, value)
+		}
+	}
+	object.ObjectMeta = kept
+	return object, nil
+}
+
+// watch follows the metadata of all objects of kind. It does not wait for the first list, so that a kind that
+// cannot be watched (no right to, not served) does not hold up the others.
+func (r *Resync) watch(ctx context.Context, informers cache.Informers, kind cabundle.Kind) error {
+	object := &metav1.PartialObjectMetadata{}
+	object.SetGroupVersionKind(kind.GroupVersionKind())
+	informer, err := informers.GetInformer(ctx, object, cache.BlockUntilSynced(false))
+	if err != nil {
+		return fmt.Errorf("watch %s: %w", kind, err)
+	}
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    func(o any) { r.see(kind, o) },
+		UpdateFunc: func(_, o any) { r.see(kind, o) },
+		DeleteFunc: func(o any) { r.gone(kind, o) },
+	})
+	return err
+}
+
+// see takes in an object as the watch shows it.
+func (r *Resync) see(kind cabundle.Kind, o any) {
+	object, ok := o.(*metav1.PartialObjectMetadata)
+	if !ok {
+		return
+	}
+	target := cabundle.Target{Kind: kind, Name: object.Name}
+	ref, annotated, problem := cabundle.ReferenceOf(object.Annotations)
+	if annotated && object.DeletionTimestamp.IsZero() {
+		r.tracker.see(target, state{
+			uid:     object.UID,
+			version: version(object.Generation, object.ResourceVersion, ref),
+			ref:     ref,
+			invalid: problem,
+		}, r.clock.Now())
+	} else {
+		r.tracker.forget(target)
+	}
+	if r.options.Observe != nil {
+		r.options.Observe(target)
+	}
+}
+
+func (r *Resync) gone(kind cabundle.Kind, o any) {
+	if tombstone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
+		o = tombstone.Obj
+	}
+	if object, ok := o.(*metav1.PartialObjectMetadata); ok {
+		target := cabundle.Target{Kind: kind, Name: object.Name}
+		r.tracker.forget(target)
+		if r.options.Observe != nil {
+			r.options.Observe(target)
+		}
+	}
+}
+
+// version changes whenever a caBundle may have changed or another source is asked for. The generation, where there is
+// one, spares a look at each change of a CRD's status; APIServices have none.
+func version(generation int64, resourceVersion string, ref cabundle.Reference) string {
+	if generation > 0 {
+		return "generation " + strconv.FormatInt(generation, 10) + " " + ref.String()
+	}
+	return "resourceVersion " + resourceVersion + " " + ref.String()
+}
+
+// watchErrors logs a watch that the API server refuses, once per kind and cause. The reflector tries again by itself,
+// and that the API server is away is logged by the transport, once for all.
+type watchErrors struct {
+	log  logr.Logger
+	seen sync.Map // type description and reason
+}
+
+func (w *watchErrors) handle(_ context.Context, r *toolscache.Reflector, err error) {
+	reason := apierrors.ReasonForError(err)
+	if reason == metav1.StatusReasonUnknown || apierrors.IsResourceExpired(err) || apierrors.IsGone(err) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		w.log.V(1).Info("Watch ended", "type", r.TypeDescription(), "error", err.Error())
+		return
+	}
+	if _, logged := w.seen.LoadOrStore(r.TypeDescription()+string(reason), true); !logged {
+		w.log.Error(err, "Cannot watch; objects of this kind are filled at admission alone until it can",
+			"type", r.TypeDescription())
+	}
+}
