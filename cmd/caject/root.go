@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the build: -ldflags "-X main.version=v1.2.3".
+var version = ""
+
+// execute runs the command line args and returns the exit code.
+func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := newRootCommand()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	if err := root.ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(stderr, "caject:", err)
+		return 1
+	}
+	return 0
+}
+
+// newRootCommand returns the command caject, which is the same as caject run: a chart may pass bare flags.
+func newRootCommand() *cobra.Command {
+	root := newRunCommand()
+	root.Use = "caject"
+	root.Long = root.Short + `.
+
+It fills the caBundle of annotated CustomResourceDefinitions and APIServices at admission, that of annotated webhook
+configurations right after, and keeps all of them right when a CA rotates. It reads only the one object that an
+annotation names, and never lists or watches Secrets.`
+	root.SilenceUsage = true
+	root.SilenceErrors = true
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.AddCommand(newRunCommand(), newVersionCommand())
+	return root
+}
+
+func newRunCommand() *cobra.Command {
+	options := defaultOptions()
+	command := &cobra.Command{
+		Use:   "run",
+		Short: "Inject CA bundles into webhook configurations, CRDs and APIServices",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := options.validate(); err != nil {
+				return err
+			}
+			return run(cmd.Context(), options, cmd.ErrOrStderr())
+		},
+	}
+	options.addFlags(command.Flags())
+	return command
+}
+
+func newVersionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "caject %s (%s, %s/%s)\n", versionString(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}
+
+// versionString returns the version of this binary: as stamped, else as the Go module says.
+func versionString() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "devel"
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	crmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	crwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
+
+	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/metrics"
+	"github.com/caject/caject/cabundle/resync"
+	"github.com/caject/caject/cabundle/source"
+	"github.com/caject/caject/cabundle/target"
+	"github.com/caject/caject/certs"
+	"github.com/caject/caject/webhook"
+)
+
+// run puts the parts together and works until ctx ends.
+func run(ctx context.Context, o *options, logs io.Writer) error {
+	logger := newLogger(logs, o.loggingFormat, o.verbosity)
+	ctrl.SetLogger(logger)
+	klog.SetLogger(logger)
+	logger.Info("Starting caject", "version", versionString())
+
+	config, err := loadConfig(o.kubeconfig)
+	if err != nil {
+		return err
+	}
+	config.Wrap((&connection{log: logger}).watch)
+	mgr, err := newManager(o, config)
+	if err != nil {
+		return err
+	}
+	// This client has no cache behind it: a GET of a Secret is a GET, and never starts a watch.
+	reader, err := client.New(config, client.Options{HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper()})
+	if err != nil {
+		return fmt.Errorf("make a client of the API server: %w", err)
+	}
+	targets, err := target.NewClient(config, mgr.GetHTTPClient())
+	if err != nil {
+		return fmt.Errorf("make a client of the API server: %w", err)
+	}
+	counters := metrics.New(crmetrics.Registry)
+	sources := source.NewReader(reader, apiServerCA(o.kubeconfig))
+	own := cabundle.Target{Kind: cabundle.MutatingWebhookConfiguration, Name: o.webhookConfiguration}
+
+	// Each tells the other: the keeper that the CA has changed, resync that our configuration has.
+	var loop *resync.Resync
+	keeper := certs.NewKeeper(certs.Options{
+		Secret:        o.caSecretName(),
+		Configuration: own,
+		Names:         o.servingNames,
+		CALifetime:    o.caLifetime,
+		LeafLifetime:  o.leafLifetime,
+		Changed:       func(ref cabundle.Reference) { loop.Hint(ref) },
+	}, reader, targets, clock.RealClock{})
+	server := newWebhookServer(o, keeper)
+	server.Register(webhook.InjectPath, webhook.NewHandler(webhook.NewInjector(sources, counters, clock.RealClock{})))
+
+	loop = resync.New(resync.Options{
+		Interval: o.resyncInterval,
+		Observe: func(t cabundle.Target) {
+			if t == own {
+				keeper.Wake()
+			}
+		},
+	}, sources, targets, mgr.GetEventRecorder("caject"), counters, clock.RealClock{})
+
+	if err := errors.Join(
+		mgr.AddHealthzCheck("ping", healthz.Ping),
+		mgr.AddReadyzCheck("certificate", keeper.Ready),
+		mgr.AddReadyzCheck("webhook", server.StartedChecker()),
+		mgr.Add(server),
+		mgr.Add(keeper),
+		loop.SetupWithManager(mgr),
+	); err != nil {
+		return fmt.Errorf("set up: %w", err)
+	}
+	return mgr.Start(ctx)
+}
+
+// newManager returns the manager that runs the parts. It asks the API server nothing before it starts.
+func newManager(o *options, config *rest.Config) (manager.Manager, error) {
+	mgr, err := ctrl.NewManager(config, manager.Options{
+		Scheme:                 newScheme(),
+		MapperProvider:         func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return newMapper(), nil },
+		Cache:                  resync.CacheOptions(ctrl.Log),
+		Metrics:                metricsserver.Options{BindAddress: o.metricsListenAddress},
+		HealthProbeBindAddress: o.healthListenAddress,
+		LivenessEndpointName:   "/livez",
+		ReadinessEndpointName:  "/readyz",
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set up: %w", err)
+	}
+	return mgr, nil
+}
+
+func newWebhookServer(o *options, keeper *certs.Keeper) crwebhook.Server {
+	host, port, _ := splitAddress(o.webhookListenAddress) // validate has seen it
+	return crwebhook.NewServer(crwebhook.Options{
+		Host: host,
+		Port: port,
+		TLSOpts: []func(*tls.Config){func(c *tls.Config) {
+			c.MinVersion = tls.VersionTLS13
+			c.GetCertificate = keeper.GetCertificate
+		}},
+	})
+}
+
+// newScheme knows the types that are read as such: Secrets. Targets are read as JSON or as metadata.
+func newScheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	scheme.AddKnownTypes(corev1.SchemeGroupVersion, &corev1.Secret{})
+	metav1.AddToGroupVersion(scheme, corev1.SchemeGroupVersion)
+	return scheme
+}
+
+// newMapper knows the few kinds that caject deals with, so that nothing has to be asked of the API server at start,
+// and a kind that is not served (yet) holds up nothing.
+func newMapper() meta.RESTMapper {
+	mapper := meta.NewDefaultRESTMapper(nil)
+	mapper.Add(corev1.SchemeGroupVersion.WithKind("Secret"), meta.RESTScopeNamespace)
+	mapper.Add(source.CertificateKind, meta.RESTScopeNamespace)
+	for _, kind := range cabundle.Kinds() {
+		mapper.Add(kind.GroupVersionKind(), meta.RESTScopeRoot)
+	}
+	return mapper
+}
