@@ -52,7 +52,7 @@ func (p *Problem) Error() string {
 	if p.Remedy == "" {
 		return p.Detail
 	}
-	return p.Detail + ": " + p.Remedy
+	return p.Detail + " (" + p.Remedy + ")"
 }
 
 // Final reports that only a change of the target (or, for TargetTooLarge, of its source) can help, so that trying

@@ -5,13 +5,23 @@ import (
 	"log/slog"
 
 	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
 )
 
-// newLogger returns the logger that everything logs to, the libraries included. V(n) lines appear from verbosity n on.
-func newLogger(w io.Writer, format string, verbosity int) logr.Logger {
+// setUpLogging has everything log to w, the libraries included, and returns the logger. V(n) lines appear from
+// verbosity n on.
+func setUpLogging(w io.Writer, format string, verbosity int) logr.Logger {
 	options := &slog.HandlerOptions{Level: slog.Level(-verbosity)}
+	var handler slog.Handler = slog.NewTextHandler(w, options)
 	if format == "json" {
-		return logr.FromSlogHandler(slog.NewJSONHandler(w, options))
+		handler = slog.NewJSONHandler(w, options)
 	}
-	return logr.FromSlogHandler(slog.NewTextHandler(w, options))
+	logger := logr.FromSlogHandler(handler)
+	ctrl.SetLogger(logger)
+	klog.SetLogger(logger)
+	// net/http logs each failed TLS handshake to the standard logger; anybody can cause those.
+	slog.SetDefault(slog.New(handler))
+	slog.SetLogLoggerLevel(slog.Level(-1))
+	return logger
 }

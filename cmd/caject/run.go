@@ -13,11 +13,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
-	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	crmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -34,9 +32,7 @@ import (
 
 // run puts the parts together and works until ctx ends.
 func run(ctx context.Context, o *options, logs io.Writer) error {
-	logger := newLogger(logs, o.loggingFormat, o.verbosity)
-	ctrl.SetLogger(logger)
-	klog.SetLogger(logger)
+	logger := setUpLogging(logs, o.loggingFormat, o.verbosity)
 	logger.Info("Starting caject", "version", versionString())
 
 	config, err := loadConfig(o.kubeconfig)
@@ -84,14 +80,16 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 	}, sources, targets, mgr.GetEventRecorder("caject"), counters, clock.RealClock{})
 
 	if err := errors.Join(
-		mgr.AddHealthzCheck("ping", healthz.Ping),
-		mgr.AddReadyzCheck("certificate", keeper.Ready),
-		mgr.AddReadyzCheck("webhook", server.StartedChecker()),
 		mgr.Add(server),
 		mgr.Add(keeper),
 		loop.SetupWithManager(mgr),
 	); err != nil {
 		return fmt.Errorf("set up: %w", err)
+	}
+	if o.healthListenAddress != "0" {
+		if err := mgr.Add(newHealthServer(o.healthListenAddress, keeper.Ready, server.StartedChecker())); err != nil {
+			return fmt.Errorf("set up: %w", err)
+		}
 	}
 	return mgr.Start(ctx)
 }
@@ -99,13 +97,10 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 // newManager returns the manager that runs the parts. It asks the API server nothing before it starts.
 func newManager(o *options, config *rest.Config) (manager.Manager, error) {
 	mgr, err := ctrl.NewManager(config, manager.Options{
-		Scheme:                 newScheme(),
-		MapperProvider:         func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return newMapper(), nil },
-		Cache:                  resync.CacheOptions(ctrl.Log),
-		Metrics:                metricsserver.Options{BindAddress: o.metricsListenAddress},
-		HealthProbeBindAddress: o.healthListenAddress,
-		LivenessEndpointName:   "/livez",
-		ReadinessEndpointName:  "/readyz",
+		Scheme:         newScheme(),
+		MapperProvider: func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return newMapper(), nil },
+		Cache:          resync.CacheOptions(ctrl.Log),
+		Metrics:        metricsserver.Options{BindAddress: o.metricsListenAddress},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up: %w", err)

@@ -1,0 +1,67 @@
+# Two commands to begin with: make demo, make test. All others: make help.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+# No cgo: the same binary runs in an image without a C library. (The race detector needs it, in tests.)
+BUILD := CGO_ENABLED=0 go build -trimpath
+# yes or no: whether make up starts caject, too.
+CAJECT ?= yes
+
+.PHONY: help
+help: ## Show this.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build assets ## Show caject at work on a real API server, with measured times. Leaves nothing running.
+	@cd test && go build -o ../bin/demo ./cmd/demo
+	@bin/demo
+
+.PHONY: test
+test: assets ## Run all tests, with the race detector: unit, integration and end-to-end on the real API server.
+	go test -race ./...
+	cd test && go test -race -timeout 30m ./...
+
+.PHONY: bench
+bench: build assets ## Measure start, memory, admission and filling.
+	go test -run '^$$' -bench . -benchmem ./...
+	cd test && go test -count=1 -run '^$$' -bench . -benchtime 1x ./bench
+
+.PHONY: lint
+lint: ## Run gofmt, go vet and staticcheck.
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	cd test && go vet ./...
+	cd test/tools && go build -o ../../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+	bin/staticcheck ./...
+	cd test && ../bin/staticcheck ./...
+
+.PHONY: build
+build: ## Build bin/caject.
+	@$(BUILD) -ldflags '$(LDFLAGS)' -o bin/caject ./cmd/caject
+
+.PHONY: assets
+assets: ## Build etcd, kube-apiserver, kubectl and helm into bin/, once (ten minutes on two cores).
+	@test/controlplane/build
+
+.PHONY: up
+up: build assets ## Start a playground and leave it running; its files are in .run. CAJECT=no: all but caject.
+	@cd test && go build -o ../bin/playground ./cmd/playground
+	@bin/playground up -caject=$(CAJECT)
+
+.PHONY: down
+down: ## End the playground.
+	@cd test && go build -o ../bin/playground ./cmd/playground
+	@bin/playground down
+
+.PHONY: fmt
+fmt: ## Format the code.
+	gofmt -w $$(git ls-files '*.go')
+
+.PHONY: clean
+clean: down ## Remove all that was built.
+	rm -rf bin

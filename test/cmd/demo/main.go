@@ -1,0 +1,272 @@
+// Command demo shows caject at work on a real API server, as a timeline with measured times: make demo.
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/test/playground"
+)
+
+const (
+	namespace = "demo"
+	// interval is shorter than the default, 30s, so that nobody has to wait for the rotation.
+	interval = "2s"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) (err error) {
+	root, err := playground.Root()
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "caject-demo-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+
+	d := &demo{start: time.Now()}
+	fmt.Println("\n      at        took")
+	control, err := playground.StartControlPlane(root, dir)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		err = errors.Join(err, control.Stop())
+		if err == nil {
+			fmt.Println("\nNothing is left running. `make up` keeps such a playground for you to try things on.")
+		}
+	}()
+	d.control = control
+	if d.client, err = playground.NewClient(control.Config); err != nil {
+		return err
+	}
+	d.line("started etcd and kube-apiserver")
+	installation, err := playground.Install(ctx, control, "resyncInterval="+interval)
+	if err != nil {
+		return err
+	}
+	d.line("helm install caject charts/caject")
+	process, err := playground.StartProcess(append([]string{filepath.Join(root, "bin", "caject")}, installation.Args...),
+		installation.HealthPort, filepath.Join(dir, "caject.log"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, process.Stop()) }()
+	if err := process.WaitReady(ctx); err != nil {
+		return err
+	}
+	d.line("started caject: made its CA, filled its own webhook configuration, ready")
+
+	for _, step := range []func(context.Context) error{d.prepare, d.fill, d.rotate, d.refuse, d.rights} {
+		if err := step(ctx); err != nil {
+			return fmt.Errorf("%w\n\ncaject's log:\n%s", err, process.ReadLog())
+		}
+	}
+	memory, err := process.Memory()
+	if err != nil {
+		return err
+	}
+	d.note(fmt.Sprintf("caject holds %.1f MB of its own (RssAnon); %.1f MB are resident in all, pages of its binary included",
+		float64(memory.Anonymous)/1e6, float64(memory.Resident)/1e6))
+	return nil
+}
+
+// demo prints a timeline.
+type demo struct {
+	start, last time.Time
+	control     *playground.ControlPlane
+	client      client.WithWatch
+	targets     []client.Object
+	ca          []byte
+}
+
+// line prints what has just been done, and how long it took since the last line.
+func (d *demo) line(text string) {
+	if d.last.IsZero() {
+		d.last = d.start
+	}
+	d.lineTook(text, time.Since(d.last))
+}
+
+func (d *demo) lineTook(text string, took time.Duration) {
+	d.last = time.Now()
+	fmt.Printf("%8d ms %8.1f ms  %s\n", d.last.Sub(d.start).Milliseconds(), float64(took.Microseconds())/1000, text)
+}
+
+// note prints something that took no time.
+func (d *demo) note(text string) { fmt.Printf("%26s%s\n", "", text) }
+
+func (d *demo) chapter(text string) {
+	fmt.Printf("\n%s\n", text)
+	d.last = time.Now()
+}
+
+// prepare makes the Secret that everything refers to.
+func (d *demo) prepare(ctx context.Context) error {
+	d.chapter("A Secret with a CA, and an annotation that allows to inject it:")
+	if err := d.client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}); err != nil {
+		return err
+	}
+	d.ca = playground.NewCA("demo CA 1")
+	if err := d.client.Create(ctx, playground.NewSecret(namespace, "webhook-ca", d.ca)); err != nil {
+		return err
+	}
+	d.line("created Secret demo/webhook-ca")
+	return nil
+}
+
+// fill creates one object of each kind.
+func (d *demo) fill(ctx context.Context) error {
+	annotations := playground.FromSecret(namespace, "webhook-ca")
+	d.chapter("Objects created with the annotation cert-manager.io/inject-ca-from-secret: demo/webhook-ca, and no caBundle:")
+	d.targets = []client.Object{playground.NewCRD("widgets", annotations), playground.NewAPIService("gadgets", annotations)}
+	for _, target := range d.targets {
+		if err := d.client.Create(ctx, target); err != nil {
+			return err
+		}
+		if !filled(target, d.ca) {
+			return fmt.Errorf("the API server's answer for %s has no caBundle", target.GetName())
+		}
+		d.line(name(target) + ": the caBundle is in the API server's answer")
+	}
+	for _, target := range []client.Object{
+		playground.NewValidating("widgets", 2, annotations), playground.NewMutating("widgets", 2, annotations),
+	} {
+		if err := d.client.Create(ctx, target); err != nil {
+			return err
+		}
+		created := time.Now()
+		d.line(name(target) + ": created")
+		if err := d.await(ctx, target, d.ca); err != nil {
+			return err
+		}
+		d.lineTook("  both its webhooks are filled (the time is since it was created)", time.Since(created))
+		d.targets = append(d.targets, target)
+	}
+	return nil
+}
+
+// rotate changes the CA.
+func (d *demo) rotate(ctx context.Context) error {
+	d.chapter(fmt.Sprintf("The CA is rotated (resync reads the Secret every %s here, every 30s by default):", interval))
+	next := playground.NewCA("demo CA 2")
+	if err := d.client.Update(ctx, playground.NewSecret(namespace, "webhook-ca", next)); err != nil {
+		return err
+	}
+	rotated := time.Now()
+	d.line("updated Secret demo/webhook-ca")
+	both := append(bytes.Clone(d.ca), next...)
+	for _, target := range d.targets {
+		if err := d.await(ctx, target, both); err != nil {
+			return err
+		}
+	}
+	d.lineTook("all four objects hold the old CA and the new one", time.Since(rotated))
+	return nil
+}
+
+// refuse names a Secret that does not allow it.
+func (d *demo) refuse(ctx context.Context) error {
+	d.chapter("A Secret that does not allow it:")
+	secret := playground.NewSecret(namespace, "private", playground.NewCA("private CA"))
+	secret.Annotations = nil
+	if err := d.client.Create(ctx, secret); err != nil {
+		return err
+	}
+	manifest := playground.NewCRD("gizmos", playground.FromSecret(namespace, "private"))
+	manifest.SetGroupVersionKind(cabundle.CustomResourceDefinition.GroupVersionKind())
+	text, err := yaml.Marshal(manifest)
+	if err != nil {
+		return err
+	}
+	d.last = time.Now()
+	output, err := d.control.Kubectl(ctx, string(text), "apply", "-f", "-")
+	if err != nil {
+		return err
+	}
+	d.line("kubectl apply -f gizmos.yaml: " + strings.TrimSpace(output.Stdout))
+	if !strings.Contains(output.Stderr, "SourceNotAllowed") && !strings.Contains(output.Stderr, "does not allow") {
+		return errors.New("kubectl printed no warning: " + output.Stderr)
+	}
+	for line := range strings.Lines(output.Stderr) {
+		d.note(strings.TrimSpace(line))
+	}
+	return nil
+}
+
+// rights shows what caject may do.
+func (d *demo) rights(ctx context.Context) error {
+	d.chapter("What caject may do with Secrets:")
+	for _, verb := range []string{"get", "list", "watch"} {
+		args := []string{"auth", "can-i", verb, "secrets", "--all-namespaces", "--as", "system:serviceaccount:" + playground.Namespace + ":caject"}
+		output, err := d.control.Kubectl(ctx, "", args...)
+		answer := strings.TrimSpace(output.Stdout)
+		if answer != "yes" && answer != "no" {
+			return err
+		}
+		d.note(fmt.Sprintf("kubectl %s: %s", strings.Join(args, " "), answer))
+		if want := map[bool]string{true: "yes", false: "no"}[verb == "get"]; answer != want {
+			return fmt.Errorf("can-i %s secrets is %s, not %s", verb, answer, want)
+		}
+	}
+	return nil
+}
+
+// await watches target until all its caBundles are want.
+func (d *demo) await(ctx context.Context, target client.Object, want []byte) error {
+	if err := d.client.Get(ctx, client.ObjectKeyFromObject(target), target); err != nil {
+		return err
+	}
+	for !filled(target, want) {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s was not filled: %w", name(target), ctx.Err())
+		case <-time.After(time.Millisecond):
+		}
+		if err := d.client.Get(ctx, client.ObjectKeyFromObject(target), target); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func filled(target client.Object, want []byte) bool {
+	bundles := playground.CABundles(target)
+	for _, bundle := range bundles {
+		if !bytes.Equal(bundle, want) {
+			return false
+		}
+	}
+	return len(bundles) > 0
+}
+
+func name(target client.Object) string {
+	kind := strings.TrimPrefix(fmt.Sprintf("%T", target), "*v1.")
+	return kind + " " + target.GetName()
+}

@@ -1,0 +1,129 @@
+// Package playground runs caject as a cluster would, without a cluster: a real etcd and kube-apiserver, the chart
+// installed by helm, and the caject binary under the token of the chart's ServiceAccount, called by the API server
+// through the chart's Service. There is no kubelet; the binary runs beside the API server, with the arguments of the
+// chart's Deployment.
+package playground
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+)
+
+// Root returns the project's top folder, found upwards from the working directory.
+func Root() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "charts", "caject", "Chart.yaml")); err == nil {
+			return dir, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", errors.New("not inside the caject project: no charts/caject upwards of the working directory")
+		}
+		dir = parent
+	}
+}
+
+// ControlPlane is a running etcd and kube-apiserver.
+type ControlPlane struct {
+	// Config is the admin's.
+	Config *rest.Config
+	// Kubeconfig is a file with the same in it.
+	Kubeconfig string
+
+	env  *envtest.Environment
+	root string
+	dir  string
+}
+
+// StartControlPlane starts etcd and kube-apiserver. The files go to dir, which exists; the logs to dir/*.log.
+func StartControlPlane(root, dir string) (*ControlPlane, error) {
+	env := &envtest.Environment{
+		BinaryAssetsDirectory:    filepath.Join(root, "bin"),
+		ControlPlaneStartTimeout: time.Minute,
+		ControlPlaneStopTimeout:  time.Minute,
+	}
+	// With a folder of its own, the API server comes back from Stop and Start with the same certificates.
+	certDir := filepath.Join(dir, "apiserver")
+	if err := os.MkdirAll(certDir, 0o700); err != nil {
+		return nil, err
+	}
+	apiServer := env.ControlPlane.GetAPIServer()
+	apiServer.CertDir = certDir
+	apiServerLog, err := os.Create(filepath.Join(dir, "kube-apiserver.log"))
+	if err != nil {
+		return nil, err
+	}
+	apiServer.Out, apiServer.Err = apiServerLog, apiServerLog
+	config, err := env.Start()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start the control plane (its log is %s; `make assets` builds the programs): %w", apiServerLog.Name(), err), env.Stop())
+	}
+	c := &ControlPlane{Config: config, Kubeconfig: filepath.Join(dir, "kubeconfig"), env: env, root: root, dir: dir}
+	if err := os.WriteFile(c.Kubeconfig, env.KubeConfig, 0o600); err != nil {
+		return nil, errors.Join(err, env.Stop())
+	}
+	return c, nil
+}
+
+// Stop ends both programs and removes their data.
+func (c *ControlPlane) Stop() error { return c.env.Stop() }
+
+// StopAPIServer ends kube-apiserver, and leaves etcd.
+func (c *ControlPlane) StopAPIServer() error { return c.env.ControlPlane.GetAPIServer().Stop() }
+
+// StartAPIServer starts kube-apiserver again, at the same address.
+func (c *ControlPlane) StartAPIServer() error { return c.env.ControlPlane.GetAPIServer().Start() }
+
+// program returns the path of one of the control plane's programs.
+func (c *ControlPlane) program(name string) string {
+	for _, dir := range []string{os.Getenv("KUBEBUILDER_ASSETS"), filepath.Join(c.root, "bin")} {
+		if path := filepath.Join(dir, name); dir != "" {
+			if _, err := os.Stat(path); err == nil {
+				return path
+			}
+		}
+	}
+	return name
+}
+
+// Output is what a command printed.
+type Output struct{ Stdout, Stderr string }
+
+// Kubectl runs kubectl as the admin, with input on its standard input. The error holds what it printed.
+func (c *ControlPlane) Kubectl(ctx context.Context, input string, args ...string) (Output, error) {
+	return run(ctx, input, c.program("kubectl"), append([]string{"--kubeconfig", c.Kubeconfig}, args...)...)
+}
+
+// Helm runs helm as the admin. Its own files go to the control plane's folder.
+func (c *ControlPlane) Helm(ctx context.Context, args ...string) (Output, error) {
+	return run(ctx, "", c.program("helm"), append([]string{
+		"--kubeconfig", c.Kubeconfig,
+		"--repository-cache", filepath.Join(c.dir, "helm"),
+		"--repository-config", filepath.Join(c.dir, "helm", "repositories.yaml"),
+		"--registry-config", filepath.Join(c.dir, "helm", "registry.json"),
+	}, args...)...)
+}
+
+func run(ctx context.Context, input, program string, args ...string) (Output, error) {
+	command := exec.CommandContext(ctx, program, args...)
+	var stdout, stderr strings.Builder
+	command.Stdin, command.Stdout, command.Stderr = strings.NewReader(input), &stdout, &stderr
+	err := command.Run()
+	if err != nil {
+		err = fmt.Errorf("%s %s: %w\n%s", filepath.Base(program), strings.Join(args, " "), err, stderr.String())
+	}
+	return Output{Stdout: stdout.String(), Stderr: stderr.String()}, err
+}

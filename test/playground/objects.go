@@ -1,0 +1,182 @@
+package playground
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"time"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/caject/caject/cabundle"
+)
+
+// NewClient returns a client that knows the four target kinds, and does not limit itself.
+func NewClient(config *rest.Config) (client.WithWatch, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{
+		clientgoscheme.AddToScheme, apiextensionsv1.AddToScheme, apiregistrationv1.AddToScheme,
+	} {
+		if err := add(scheme); err != nil {
+			return nil, err
+		}
+	}
+	config = rest.CopyConfig(config)
+	config.QPS = -1
+	return client.NewWithWatch(config, client.Options{Scheme: scheme})
+}
+
+// NewCA returns a CA certificate in PEM that is valid for a while around now.
+func NewCA(name string) []byte { return NewCAUntil(name, time.Now().Add(time.Hour)) }
+
+// NewCAUntil returns a CA certificate in PEM that expires at notAfter.
+func NewCAUntil(name string, notAfter time.Time) []byte {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{
+		Subject:               pkix.Name{CommonName: name},
+		NotBefore:             notAfter.Add(-24 * time.Hour),
+		NotAfter:              notAfter,
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		panic(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+// NewSecret returns a Secret that allows injection of ca.
+func NewSecret(namespace, name string, ca []byte) *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace:   namespace,
+			Name:        name,
+			Annotations: map[string]string{cabundle.AllowDirectInjectionAnnotation: "true"},
+		},
+		Data: map[string][]byte{"ca.crt": ca},
+	}
+}
+
+// FromSecret is the annotation that names a Secret.
+func FromSecret(namespace, name string) map[string]string {
+	return map[string]string{cabundle.InjectCAFromSecretAnnotation: namespace + "/" + name}
+}
+
+// NewCRD returns a CRD with a conversion webhook; name is its plural, and the first part of its group.
+func NewCRD(name string, annotations map[string]string) *apiextensionsv1.CustomResourceDefinition {
+	group := name + ".example.com"
+	preserve := true
+	version := func(name string, storage bool) apiextensionsv1.CustomResourceDefinitionVersion {
+		return apiextensionsv1.CustomResourceDefinitionVersion{
+			Name: name, Served: true, Storage: storage,
+			Schema: &apiextensionsv1.CustomResourceValidation{OpenAPIV3Schema: &apiextensionsv1.JSONSchemaProps{
+				Type: "object", XPreserveUnknownFields: &preserve,
+			}},
+		}
+	}
+	path := "/convert"
+	return &apiextensionsv1.CustomResourceDefinition{
+		ObjectMeta: metav1.ObjectMeta{Name: name + "." + group, Annotations: annotations},
+		Spec: apiextensionsv1.CustomResourceDefinitionSpec{
+			Group: group,
+			Names: apiextensionsv1.CustomResourceDefinitionNames{
+				Plural: name, Singular: name + "x", Kind: "K" + name, ListKind: "K" + name + "List",
+			},
+			Scope:    apiextensionsv1.ClusterScoped,
+			Versions: []apiextensionsv1.CustomResourceDefinitionVersion{version("v1", true), version("v1beta1", false)},
+			Conversion: &apiextensionsv1.CustomResourceConversion{
+				Strategy: apiextensionsv1.WebhookConverter,
+				Webhook: &apiextensionsv1.WebhookConversion{
+					ConversionReviewVersions: []string{"v1"},
+					ClientConfig: &apiextensionsv1.WebhookClientConfig{
+						Service: &apiextensionsv1.ServiceReference{Namespace: "default", Name: "webhook", Path: &path},
+					},
+				},
+			},
+		},
+	}
+}
+
+// NewAPIService returns an APIService; name is the first part of its group.
+func NewAPIService(name string, annotations map[string]string) *apiregistrationv1.APIService {
+	group := name + ".example.com"
+	return &apiregistrationv1.APIService{
+		ObjectMeta: metav1.ObjectMeta{Name: "v1." + group, Annotations: annotations},
+		Spec: apiregistrationv1.APIServiceSpec{
+			Group: group, Version: "v1", GroupPriorityMinimum: 1000, VersionPriority: 10,
+			Service: &apiregistrationv1.ServiceReference{Namespace: "default", Name: "webhook"},
+		},
+	}
+}
+
+// NewValidating returns a ValidatingWebhookConfiguration with n webhooks that match nothing that exists.
+func NewValidating(name string, n int, annotations map[string]string) *admissionregistrationv1.ValidatingWebhookConfiguration {
+	c := &admissionregistrationv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: annotations}}
+	for i := range n {
+		webhook := admissionregistrationv1.ValidatingWebhook{Name: fmt.Sprintf("w%d.%s.example.com", i, name)}
+		webhook.ClientConfig, webhook.Rules, webhook.SideEffects, webhook.AdmissionReviewVersions = webhookParts()
+		c.Webhooks = append(c.Webhooks, webhook)
+	}
+	return c
+}
+
+// NewMutating returns a MutatingWebhookConfiguration with n webhooks that match nothing that exists.
+func NewMutating(name string, n int, annotations map[string]string) *admissionregistrationv1.MutatingWebhookConfiguration {
+	c := &admissionregistrationv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: annotations}}
+	for i := range n {
+		webhook := admissionregistrationv1.MutatingWebhook{Name: fmt.Sprintf("w%d.%s.example.com", i, name)}
+		webhook.ClientConfig, webhook.Rules, webhook.SideEffects, webhook.AdmissionReviewVersions = webhookParts()
+		c.Webhooks = append(c.Webhooks, webhook)
+	}
+	return c
+}
+
+func webhookParts() (admissionregistrationv1.WebhookClientConfig, []admissionregistrationv1.RuleWithOperations, *admissionregistrationv1.SideEffectClass, []string) {
+	none := admissionregistrationv1.SideEffectClassNone
+	return admissionregistrationv1.WebhookClientConfig{
+			Service: &admissionregistrationv1.ServiceReference{Namespace: "default", Name: "webhook"},
+		}, []admissionregistrationv1.RuleWithOperations{{
+			Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
+			Rule: admissionregistrationv1.Rule{
+				APIGroups: []string{"nothing.example.com"}, APIVersions: []string{"v1"}, Resources: []string{"nothings"},
+			},
+		}}, &none, []string{"v1"}
+}
+
+// CABundles returns what the caBundle fields of a target hold, in order.
+func CABundles(object client.Object) [][]byte {
+	var bundles [][]byte
+	switch o := object.(type) {
+	case *apiextensionsv1.CustomResourceDefinition:
+		if c := o.Spec.Conversion; c != nil && c.Webhook != nil && c.Webhook.ClientConfig != nil {
+			bundles = append(bundles, c.Webhook.ClientConfig.CABundle)
+		}
+	case *apiregistrationv1.APIService:
+		bundles = append(bundles, o.Spec.CABundle)
+	case *admissionregistrationv1.ValidatingWebhookConfiguration:
+		for _, w := range o.Webhooks {
+			bundles = append(bundles, w.ClientConfig.CABundle)
+		}
+	case *admissionregistrationv1.MutatingWebhookConfiguration:
+		for _, w := range o.Webhooks {
+			bundles = append(bundles, w.ClientConfig.CABundle)
+		}
+	}
+	return bundles
+}
