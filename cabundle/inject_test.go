@@ -1,0 +1,327 @@
+package cabundle
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+
+	"github.com/google/go-cmp/cmp"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+)
+
+func TestInject(t *testing.T) {
+	a, b, c := ca(t, "a"), ca(t, "b"), ca(t, "c")
+	expired := expiredCA(t, "expired")
+	tests := map[string]struct {
+		held   []byte // by the object
+		old    []byte // by the object before the update; "none" if there was no object
+		source []byte
+		want   []byte
+		reason Reason
+	}{
+		"an absent caBundle is filled": {held: nil, old: none, source: a, want: a},
+		"an empty one":                 {held: []byte{}, old: none, source: a, want: a},
+		"the placeholder Cg==":         {held: []byte("\n"), old: none, source: a, want: a},
+		"junk":                         {held: []byte("junk"), old: none, source: a, want: a},
+		"a good one is merged":         {held: a, old: none, source: b, want: concat(a, b)},
+		"a right one is left alone":    {held: a, old: none, source: a, want: a},
+		"of a partly damaged one the good certificates stay":   {held: concat(a, []byte("-----BEGIN CERTIFICATE-----\n!\n")), old: none, source: b, want: concat(a, b)},
+		"an update to a placeholder keeps what was there":      {held: []byte("\n"), old: a, source: b, want: concat(a, b)},
+		"an update to nothing keeps what was there":            {held: nil, old: a, source: a, want: a},
+		"an update to another CA does not bring the old back":  {held: c, old: a, source: b, want: concat(c, b)},
+		"a placeholder over a placeholder":                     {held: []byte("\n"), old: []byte("\n"), source: a, want: a},
+		"without a source, a placeholder over a good one":      {held: []byte("\n"), old: a, source: nil, want: a},
+		"without a source, nothing over a good one":            {held: nil, old: a, source: nil, want: a},
+		"without a source, what is there stays":                {held: b, old: a, source: nil, want: b},
+		"without a source, a placeholder stays":                {held: []byte("\n"), old: none, source: nil, want: []byte("\n")},
+		"without a source, nothing is pruned":                  {held: concat(a, expired), old: none, source: nil, want: concat(a, expired)},
+		"expired ones are pruned":                              {held: concat(expired, a), old: none, source: b, want: concat(a, b)},
+		"an expired source does not replace a good one":        {held: a, old: none, source: expired, want: a, reason: SourceExpired},
+		"an expired source fills nothing":                      {held: nil, old: none, source: expired, want: nil, reason: SourceExpired},
+		"an expired source, a placeholder over a good one":     {held: []byte("\n"), old: a, source: expired, want: a, reason: SourceExpired},
+		"an expired bundle is replaced by a good one":          {held: expired, old: none, source: a, want: a},
+		"an expired bundle is worth more than none":            {held: expired, old: none, source: expired, want: expired, reason: SourceExpired},
+		"what was there before the update expired: source new": {held: nil, old: expired, source: a, want: a},
+	}
+	for sentence, test := range tests {
+		for kind, with := range targets {
+			t.Run(fmt.Sprintf("%s: %s", kind, sentence), func(t *testing.T) {
+				object := parse(t, kind, with(test.held))
+				var old *Object
+				if !bytes.Equal(test.old, none) {
+					parsed := parse(t, kind, with(test.old))
+					old = &parsed
+				}
+				patch, problem := Inject(now, object, old, ParseExisting(test.source))
+				if got := reasonOf(problem); got != test.reason {
+					t.Errorf("reason is %q, not %q", got, test.reason)
+				}
+				got := apply(t, with(test.held), patch)
+				if diff := cmp.Diff(toJSON(t, with(test.want)), got); diff != "" {
+					t.Error(diff)
+				}
+				if bytes.Equal(test.held, test.want) && len(patch) > 0 {
+					t.Errorf("what is right is written: %v", patch)
+				}
+				again, _ := Inject(now, parse(t, kind, with(test.want)), nil, ParseExisting(test.source))
+				if len(again) > 0 {
+					t.Errorf("injecting again changes it again: %v", again)
+				}
+			})
+		}
+	}
+}
+
+// none stands for "there was no object before".
+var none = []byte("none")
+
+// targets make an object of each kind that holds one caBundle, in each of its places.
+var targets = map[Kind]func(caBundle []byte) any{
+	CustomResourceDefinition: func(caBundle []byte) any { return crdWith(caBundle) },
+	APIService: func(caBundle []byte) any {
+		return apiService(apiregistrationv1.APIServiceSpec{Service: &apiregistrationv1.ServiceReference{Name: "s"}, CABundle: caBundle})
+	},
+	ValidatingWebhookConfiguration: func(caBundle []byte) any { return validating(caBundle, caBundle) },
+	MutatingWebhookConfiguration: func(caBundle []byte) any {
+		c := &admissionregistrationv1.MutatingWebhookConfiguration{ObjectMeta: meta("mutating")}
+		for _, name := range []string{"a", "b", "c"} {
+			c.Webhooks = append(c.Webhooks, admissionregistrationv1.MutatingWebhook{
+				Name: name, ClientConfig: admissionregistrationv1.WebhookClientConfig{CABundle: caBundle},
+			})
+		}
+		return c
+	},
+}
+
+func TestWebhooksAreMatchedByNameAcrossAnUpdate(t *testing.T) {
+	a, b := ca(t, "a"), ca(t, "b")
+	before, after := validating(a, b), validating(nil, nil)
+	after.Webhooks[0], after.Webhooks[1] = after.Webhooks[1], after.Webhooks[0]
+	old := parse(t, ValidatingWebhookConfiguration, before)
+	patch, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, after), &old, Bundle{})
+	if problem != nil {
+		t.Fatal(problem)
+	}
+	want := validating(b, a)
+	want.Webhooks[0].Name, want.Webhooks[1].Name = "b.example.com", "a.example.com"
+	if diff := cmp.Diff(toJSON(t, want), apply(t, after, patch)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestWebhooksOfOneConfigurationAreMergedEachByItself(t *testing.T) {
+	a, b, c := ca(t, "a"), ca(t, "b"), ca(t, "c")
+	patch, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, validating(a, nil, c)), nil, ParseExisting(b))
+	if problem != nil {
+		t.Fatal(problem)
+	}
+	want := validating(concat(a, b), b, concat(c, b))
+	if diff := cmp.Diff(toJSON(t, want), apply(t, validating(a, nil, c), patch)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestWhatWouldBeTooLargeIsNotFilled(t *testing.T) {
+	var big []byte
+	for i := 0; len(big) < 50_000; i++ {
+		big = append(big, ca(t, fmt.Sprint(i))...)
+	}
+	source, problem := ParseSource(big)
+	if problem != nil {
+		t.Fatal(problem)
+	}
+	good := ca(t, "good")
+
+	t.Run("a bundle times the webhooks over 1 MB", func(t *testing.T) {
+		patch, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, validating(make([][]byte, 22)...)), nil, source)
+		if reasonOf(problem) != TargetTooLarge || len(patch) > 0 {
+			t.Errorf("problem is %v, patch has %d operations", problem, len(patch))
+		}
+	})
+	t.Run("the same bundle in fewer webhooks", func(t *testing.T) {
+		patch, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, validating(make([][]byte, 19)...)), nil, source)
+		if problem != nil || len(patch) != 19 {
+			t.Errorf("problem is %v, patch has %d operations", problem, len(patch))
+		}
+	})
+	t.Run("what was there is restored all the same", func(t *testing.T) {
+		old := make([][]byte, 22)
+		for i := range old {
+			old[i] = good
+		}
+		before := parse(t, ValidatingWebhookConfiguration, validating(old...))
+		patch, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, validating(make([][]byte, 22)...)), &before, source)
+		if reasonOf(problem) != TargetTooLarge {
+			t.Errorf("problem is %v", problem)
+		}
+		if diff := cmp.Diff(toJSON(t, validating(old...)), apply(t, validating(make([][]byte, 22)...), patch)); diff != "" {
+			t.Error(diff)
+		}
+	})
+	large := crdWith(nil)
+	large.Annotations["filler"] = strings.Repeat("x", 1_460_000)
+	t.Run("a CRD that would pass etcd's limit", func(t *testing.T) {
+		patch, problem := Inject(now, parse(t, CustomResourceDefinition, large), nil, source)
+		if reasonOf(problem) != TargetTooLarge || len(patch) > 0 {
+			t.Errorf("problem is %v, patch has %d operations", problem, len(patch))
+		}
+	})
+	t.Run("the same CRD and a small bundle", func(t *testing.T) {
+		patch, problem := Inject(now, parse(t, CustomResourceDefinition, large), nil, ParseExisting(good))
+		if problem != nil || len(patch) != 1 {
+			t.Errorf("problem is %v, patch has %d operations", problem, len(patch))
+		}
+	})
+	t.Run("what is right already is no problem, however large", func(t *testing.T) {
+		full := make([][]byte, 22)
+		for i := range full {
+			full[i] = big
+		}
+		patch, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, validating(full...)), nil, source)
+		if problem != nil || len(patch) > 0 {
+			t.Errorf("problem is %v, patch has %d operations", problem, len(patch))
+		}
+	})
+}
+
+func TestNextExpiry(t *testing.T) {
+	soon, later := caBetween(t, "soon", now, now.Add(time.Minute)), caBetween(t, "later", now, now.Add(time.Hour))
+	expired := expiredCA(t, "expired")
+	tests := map[string]struct {
+		held, source []byte
+		want         time.Time
+	}{
+		"of the source":             {nil, soon, now.Add(time.Minute)},
+		"of what the object holds":  {soon, later, now.Add(time.Minute)},
+		"what has expired is past":  {expired, later, now.Add(time.Hour)},
+		"nothing that could expire": {[]byte("\n"), nil, time.Time{}},
+	}
+	for sentence, test := range tests {
+		t.Run(sentence, func(t *testing.T) {
+			got := NextExpiry(now, parse(t, CustomResourceDefinition, crdWith(test.held)), ParseExisting(test.source))
+			if !got.Equal(test.want) {
+				t.Errorf("got %v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
+// FuzzInject checks on anything that a patch touches caBundle fields alone, and fits the object.
+func FuzzInject(f *testing.F) {
+	source := ParseExisting(ca(f, "a"))
+	for i, kind := range Kinds() {
+		raw, err := json.Marshal(targets[kind](nil))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(i, raw)
+	}
+	f.Fuzz(func(t *testing.T, i int, raw []byte) {
+		if !json.Valid(raw) {
+			return
+		}
+		kinds := Kinds()
+		patch, _ := Inject(now, ParseObject(kinds[(i%len(kinds)+len(kinds))%len(kinds)], raw), nil, source)
+		for _, operation := range patch {
+			if !strings.HasSuffix(operation.Path, "/caBundle") || operation.Operation != "add" {
+				t.Fatalf("%v", operation)
+			}
+		}
+		if len(patch) > 0 && !duplicateKeys(raw) {
+			apply(t, json.RawMessage(raw), patch)
+		}
+	})
+}
+
+// duplicateKeys reports whether decoding raw loses something: then libraries differ in which of two equal keys counts.
+func duplicateKeys(raw []byte) bool {
+	var value any
+	if json.Unmarshal(raw, &value) != nil {
+		return true
+	}
+	canonical, err := json.Marshal(value)
+	var compact bytes.Buffer
+	return err != nil || json.Compact(&compact, raw) != nil || compact.Len() > len(canonical)
+}
+
+func BenchmarkInject(b *testing.B) {
+	source := ParseExisting(ca(b, "a"))
+	object := bigCRD()
+	raw, err := json.Marshal(object)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(raw)))
+	for b.Loop() {
+		patch, _ := Inject(now, ParseObject(CustomResourceDefinition, raw), nil, source)
+		if len(patch) != 1 {
+			b.Fatal(patch)
+		}
+	}
+}
+
+// bigCRD has about 100 KB of schema.
+func bigCRD() *apiextensionsv1.CustomResourceDefinition {
+	properties := map[string]apiextensionsv1.JSONSchemaProps{}
+	for i := range 500 {
+		properties[fmt.Sprintf("field%d", i)] = apiextensionsv1.JSONSchemaProps{
+			Type: "string", Description: strings.Repeat("what this field is for, ", 7),
+		}
+	}
+	object := crdWith(nil)
+	object.Spec.Versions[0].Schema = &apiextensionsv1.CustomResourceValidation{
+		OpenAPIV3Schema: &apiextensionsv1.JSONSchemaProps{Type: "object", Properties: properties},
+	}
+	return object
+}
+
+func reasonOf(problem *Problem) Reason {
+	if problem == nil {
+		return ""
+	}
+	return problem.Reason
+}
+
+// apply applies patch to object with the library that the API server uses, and returns the JSON as a value.
+func apply(t testing.TB, object, patch any) any {
+	t.Helper()
+	raw, err := json.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	operations, err := json.Marshal(patch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(operations) != "null" {
+		decoded, err := jsonpatch.DecodePatch(operations)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if raw, err = decoded.Apply(raw); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return toJSON(t, json.RawMessage(raw))
+}
+
+func toJSON(t testing.TB, object any) any {
+	t.Helper()
+	raw, err := json.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var value any
+	if err := json.Unmarshal(raw, &value); err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
