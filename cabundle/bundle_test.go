@@ -5,8 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
 	"strings"
 	"testing"
@@ -14,34 +12,20 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/client-go/util/keyutil"
+
+	"github.com/caject/caject/cabundle/cabundletest"
 )
 
 // now is when all tests of this package take place.
 var now = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 
 // ca returns a CA certificate in PEM, valid around now.
-func ca(t testing.TB, name string) []byte {
-	return caBetween(t, name, now.Add(-time.Hour), now.Add(time.Hour))
+func ca(name string) []byte {
+	return cabundletest.CA(name, now.Add(-time.Hour), now.Add(time.Hour))
 }
 
-func caBetween(t testing.TB, name string, notBefore, notAfter time.Time) []byte {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, NotBefore: notBefore, NotAfter: notAfter, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-}
-
-func expiredCA(t testing.TB, name string) []byte {
-	return caBetween(t, name, now.Add(-2*time.Hour), now.Add(-time.Hour))
+func expiredCA(name string) []byte {
+	return cabundletest.CA(name, now.Add(-2*time.Hour), now.Add(-time.Hour))
 }
 
 func privateKey(t testing.TB) []byte {
@@ -60,7 +44,7 @@ func privateKey(t testing.TB) []byte {
 func concat(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 
 func TestParseSource(t *testing.T) {
-	a, b := ca(t, "a"), ca(t, "b")
+	a, b := ca("a"), ca("b")
 	block, _ := pem.Decode(a)
 	tests := map[string]struct {
 		in      []byte
@@ -72,7 +56,7 @@ func TestParseSource(t *testing.T) {
 		"two certificates keep order":    {in: concat(b, a), want: concat(b, a)},
 		"text around blocks is dropped":  {in: concat([]byte("# a\n"), a, []byte("# b\n"), b, []byte("\n\n")), want: concat(a, b)},
 		"Windows line ends":              {in: bytes.ReplaceAll(a, []byte("\n"), []byte("\r\n")), want: a},
-		"an expired certificate":         {in: expiredCA(t, "old"), want: nil, reason: ""},
+		"an expired certificate":         {in: expiredCA("old"), want: nil, reason: ""},
 		"a private key":                  {in: privateKey(t), reason: SourceInvalid, message: `holds a block of type "EC PRIVATE KEY"`},
 		"a private key behind":           {in: concat(a, privateKey(t)), reason: SourceInvalid, message: `holds a block of type "EC PRIVATE KEY"`},
 		"a public key":                   {in: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: []byte{1}}), reason: SourceInvalid, message: "PUBLIC KEY"},
@@ -125,7 +109,7 @@ func TestProblemsHoldNothingOfTheSource(t *testing.T) {
 }
 
 func TestParseExistingKeepsWhatIsGood(t *testing.T) {
-	a, b := ca(t, "a"), ca(t, "b")
+	a, b := ca("a"), ca("b")
 	tests := map[string]struct{ in, want []byte }{
 		"a bundle":                      {concat(a, b), concat(a, b)},
 		"nothing":                       {nil, nil},
@@ -147,8 +131,8 @@ func TestParseExistingKeepsWhatIsGood(t *testing.T) {
 }
 
 func TestMerge(t *testing.T) {
-	a, b, c := ca(t, "a"), ca(t, "b"), ca(t, "c")
-	expired, later := expiredCA(t, "expired"), caBetween(t, "later", now.Add(time.Hour), now.Add(2*time.Hour))
+	a, b, c := ca("a"), ca("b"), ca("c")
+	expired, later := expiredCA("expired"), cabundletest.CA("later", now.Add(time.Hour), now.Add(2*time.Hour))
 	tests := map[string]struct{ existing, source, want []byte }{
 		"into nothing":                          {nil, a, a},
 		"old first, then new":                   {a, b, concat(a, b)},
@@ -159,7 +143,7 @@ func TestMerge(t *testing.T) {
 		"not yet valid ones stay":               {a, later, concat(a, later)},
 		"all expired: the existing ones stay":   {expired, nil, expired},
 		"all expired: a good source replaces":   {expired, a, a},
-		"all expired on both sides: no change":  {expired, expiredCA(t, "other"), expired},
+		"all expired on both sides: no change":  {expired, expiredCA("other"), expired},
 		"an empty source prunes expired":        {concat(a, expired), nil, a},
 		"a text beside the certificates is not": {concat([]byte("# a\n"), a), b, concat(a, b)},
 	}
@@ -178,7 +162,7 @@ func TestMerge(t *testing.T) {
 }
 
 func TestExpiryIsTheLastMomentOfValidity(t *testing.T) {
-	until := caBetween(t, "a", now.Add(-time.Hour), now)
+	until := cabundletest.CA("a", now.Add(-time.Hour), now)
 	if ParseExisting(until).Unexpired(now).Empty() {
 		t.Error("a certificate is dropped at notAfter, while it is still valid")
 	}
@@ -188,7 +172,7 @@ func TestExpiryIsTheLastMomentOfValidity(t *testing.T) {
 }
 
 func FuzzParseSource(f *testing.F) {
-	a := ca(f, "a")
+	a := ca("a")
 	f.Add(a)
 	f.Add(concat(a, privateKey(f)))
 	f.Add([]byte("\n"))

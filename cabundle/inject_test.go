@@ -8,18 +8,18 @@ import (
 	"testing"
 	"time"
 
-	jsonpatch "gopkg.in/evanphx/json-patch.v4"
-
 	"github.com/google/go-cmp/cmp"
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
-	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	"github.com/caject/caject/cabundle/cabundletest"
 )
 
 func TestInject(t *testing.T) {
-	a, b, c := ca(t, "a"), ca(t, "b"), ca(t, "c")
-	expired := expiredCA(t, "expired")
+	a, b, c := ca("a"), ca("b"), ca("c")
+	expired := expiredCA("expired")
 	tests := map[string]struct {
 		held   []byte // by the object
 		old    []byte // by the object before the update; "none" if there was no object
@@ -102,7 +102,7 @@ var targets = map[Kind]func(caBundle []byte) any{
 }
 
 func TestWebhooksAreMatchedByNameAcrossAnUpdate(t *testing.T) {
-	a, b := ca(t, "a"), ca(t, "b")
+	a, b := ca("a"), ca("b")
 	before, after := validating(a, b), validating(nil, nil)
 	after.Webhooks[0], after.Webhooks[1] = after.Webhooks[1], after.Webhooks[0]
 	old := parse(t, ValidatingWebhookConfiguration, before)
@@ -118,7 +118,7 @@ func TestWebhooksAreMatchedByNameAcrossAnUpdate(t *testing.T) {
 }
 
 func TestWebhooksOfOneConfigurationAreMergedEachByItself(t *testing.T) {
-	a, b, c := ca(t, "a"), ca(t, "b"), ca(t, "c")
+	a, b, c := ca("a"), ca("b"), ca("c")
 	patch, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, validating(a, nil, c)), nil, ParseExisting(b))
 	if problem != nil {
 		t.Fatal(problem)
@@ -132,13 +132,13 @@ func TestWebhooksOfOneConfigurationAreMergedEachByItself(t *testing.T) {
 func TestWhatWouldBeTooLargeIsNotFilled(t *testing.T) {
 	var big []byte
 	for i := 0; len(big) < 50_000; i++ {
-		big = append(big, ca(t, fmt.Sprint(i))...)
+		big = append(big, ca(fmt.Sprint(i))...)
 	}
 	source, problem := ParseSource(big)
 	if problem != nil {
 		t.Fatal(problem)
 	}
-	good := ca(t, "good")
+	good := ca("good")
 
 	t.Run("a bundle times the webhooks over 1 MB", func(t *testing.T) {
 		patch, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, validating(make([][]byte, 22)...)), nil, source)
@@ -193,8 +193,8 @@ func TestWhatWouldBeTooLargeIsNotFilled(t *testing.T) {
 }
 
 func TestNextExpiry(t *testing.T) {
-	soon, later := caBetween(t, "soon", now, now.Add(time.Minute)), caBetween(t, "later", now, now.Add(time.Hour))
-	expired := expiredCA(t, "expired")
+	soon, later := cabundletest.CA("soon", now, now.Add(time.Minute)), cabundletest.CA("later", now, now.Add(time.Hour))
+	expired := expiredCA("expired")
 	tests := map[string]struct {
 		held, source []byte
 		want         time.Time
@@ -216,7 +216,7 @@ func TestNextExpiry(t *testing.T) {
 
 // FuzzInject checks on anything that a patch touches caBundle fields alone, and fits the object.
 func FuzzInject(f *testing.F) {
-	source := ParseExisting(ca(f, "a"))
+	source := ParseExisting(ca("a"))
 	for i, kind := range Kinds() {
 		raw, err := json.Marshal(targets[kind](nil))
 		if err != nil {
@@ -253,7 +253,7 @@ func duplicateKeys(raw []byte) bool {
 }
 
 func BenchmarkInject(b *testing.B) {
-	source := ParseExisting(ca(b, "a"))
+	source := ParseExisting(ca("a"))
 	object := bigCRD()
 	raw, err := json.Marshal(object)
 	if err != nil {

@@ -1,12 +1,6 @@
 package playground
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"time"
 
@@ -21,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/cabundletest"
 )
 
 // NewClient returns a client that knows the four target kinds, and does not limit itself.
@@ -39,26 +34,8 @@ func NewClient(config *rest.Config) (client.WithWatch, error) {
 }
 
 // NewCA returns a CA certificate in PEM that is valid for a while around now.
-func NewCA(name string) []byte { return NewCAUntil(name, time.Now().Add(time.Hour)) }
-
-// NewCAUntil returns a CA certificate in PEM that expires at notAfter.
-func NewCAUntil(name string, notAfter time.Time) []byte {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	template := &x509.Certificate{
-		Subject:               pkix.Name{CommonName: name},
-		NotBefore:             notAfter.Add(-24 * time.Hour),
-		NotAfter:              notAfter,
-		IsCA:                  true,
-		BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		panic(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+func NewCA(name string) []byte {
+	return cabundletest.CA(name, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
 }
 
 // NewSecret returns a Secret that allows injection of ca.

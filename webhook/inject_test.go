@@ -1,0 +1,285 @@
+package webhook
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"gomodules.xyz/jsonpatch/v2"
+	admissionv1 "k8s.io/api/admission/v1"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/cabundletest"
+	"github.com/caject/caject/cabundle/metrics"
+	"github.com/caject/caject/cabundle/source"
+)
+
+// fakeSource answers with what it holds.
+type fakeSource struct {
+	ca      []byte
+	problem *cabundle.Problem
+	panics  bool
+	blocks  bool // until the context ends
+
+	asked []cabundle.Reference
+}
+
+func (f *fakeSource) Read(ctx context.Context, ref cabundle.Reference, freshness source.Freshness) (cabundle.Bundle, *cabundle.Problem) {
+	f.asked = append(f.asked, ref)
+	switch {
+	case f.panics:
+		panic("a bug")
+	case f.blocks:
+		<-ctx.Done()
+		return cabundle.Bundle{}, &cabundle.Problem{Reason: cabundle.SourceUnavailable, Detail: "could not be read in time"}
+	case freshness != source.Consistent:
+		return cabundle.Bundle{}, &cabundle.Problem{Reason: cabundle.InternalError, Detail: "admission made a cached read"}
+	case f.problem != nil:
+		return cabundle.Bundle{}, f.problem
+	}
+	return cabundle.ParseExisting(f.ca), nil
+}
+
+func newInjector(s sourceReader) (*Injector, *prometheus.Registry) {
+	registry := prometheus.NewRegistry()
+	return NewInjector(s, metrics.New(registry), clock.RealClock{}), registry
+}
+
+var (
+	oldCA = cabundletest.CA("old", time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	newCA = cabundletest.CA("new", time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+)
+
+var annotated = map[string]string{cabundle.InjectCAFromSecretAnnotation: "ns/name"}
+
+func crd(annotations map[string]string, caBundle []byte) *apiextensionsv1.CustomResourceDefinition {
+	return &apiextensionsv1.CustomResourceDefinition{
+		ObjectMeta: metav1.ObjectMeta{Name: "crd", Annotations: maps.Clone(annotations)},
+		Spec: apiextensionsv1.CustomResourceDefinitionSpec{Conversion: &apiextensionsv1.CustomResourceConversion{
+			Strategy: apiextensionsv1.WebhookConverter,
+			Webhook: &apiextensionsv1.WebhookConversion{
+				ClientConfig: &apiextensionsv1.WebhookClientConfig{CABundle: caBundle},
+			},
+		}},
+	}
+}
+
+// request is what the API server sends for object, and for old on an update.
+func request(t testing.TB, kind cabundle.Kind, object, old any) admission.Request {
+	t.Helper()
+	gvk := kind.GroupVersionKind()
+	r := admissionv1.AdmissionRequest{
+		UID:       "a-uid",
+		Kind:      metav1.GroupVersionKind{Group: gvk.Group, Version: gvk.Version, Kind: gvk.Kind},
+		Name:      "crd",
+		Operation: admissionv1.Create,
+		Object:    runtime.RawExtension{Raw: encode(t, object)},
+	}
+	if old != nil {
+		r.Operation, r.OldObject = admissionv1.Update, runtime.RawExtension{Raw: encode(t, old)}
+	}
+	return admission.Request{AdmissionRequest: r}
+}
+
+func encode(t testing.TB, v any) []byte {
+	t.Helper()
+	raw, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func fill(caBundle ...[]byte) []jsonpatch.Operation {
+	var all []byte
+	for _, part := range caBundle {
+		all = append(all, part...)
+	}
+	return []jsonpatch.Operation{
+		jsonpatch.NewOperation("add", "/spec/conversion/webhook/clientConfig/caBundle", base64.StdEncoding.EncodeToString(all)),
+	}
+}
+
+func TestInjector(t *testing.T) {
+	good := &fakeSource{ca: newCA}
+	missing := &fakeSource{problem: &cabundle.Problem{Reason: cabundle.SourceNotFound, Detail: "Secret ns/name does not exist", Remedy: "create it"}}
+	none := crd(annotated, nil)
+	none.Spec.Conversion.Strategy = apiextensionsv1.NoneConverter
+	deleting := crd(annotated, nil)
+	deleting.DeletionTimestamp = &metav1.Time{Time: time.Now()}
+	malformed := map[string]string{cabundle.InjectCAFromAnnotation: "name"}
+
+	tests := map[string]struct {
+		source  *fakeSource
+		object  any
+		old     any
+		patch   []jsonpatch.Operation
+		warning []string // its parts
+	}{
+		"a created object is filled":                                {good, crd(annotated, nil), nil, fill(newCA), nil},
+		"a placeholder is replaced":                                 {good, crd(annotated, []byte("\n")), nil, fill(newCA), nil},
+		"what is there is merged":                                   {good, crd(annotated, oldCA), nil, fill(oldCA, newCA), nil},
+		"what is right is left alone":                               {good, crd(annotated, newCA), nil, nil, nil},
+		"an update to a placeholder gets what was there":            {good, crd(annotated, []byte("\n")), crd(annotated, oldCA), fill(oldCA, newCA), nil},
+		"an object without annotation is left alone":                {good, crd(nil, nil), nil, nil, nil},
+		"an object being deleted is left alone":                     {good, deleting, deleting, nil, nil},
+		"without source: warned":                                    {missing, crd(annotated, nil), nil, nil, []string{"Secret ns/name does not exist", "create it", "keeps trying"}},
+		"without source: what was there is kept":                    {missing, crd(annotated, []byte("\n")), crd(annotated, oldCA), fill(oldCA), []string{"Secret ns/name does not exist"}},
+		"a malformed annotation: warned":                            {good, crd(malformed, nil), nil, nil, []string{"has no slash", "namespace/name", "until it changes"}},
+		"a malformed annotation: what was there is kept":            {good, crd(malformed, []byte("\n")), crd(malformed, oldCA), fill(oldCA), []string{"has no slash"}},
+		"a CRD without conversion webhook: warned":                  {good, none, nil, nil, []string{"CustomResourceDefinition crd", "strategy is not Webhook", "until it changes"}},
+		"a panic of the source reader: warned":                      {&fakeSource{panics: true}, crd(annotated, nil), nil, nil, []string{"caject failed", "keeps trying"}},
+		"a panic of the source reader: not even a placeholder dies": {&fakeSource{panics: true}, crd(annotated, oldCA), crd(annotated, oldCA), nil, []string{"caject failed"}},
+	}
+	for sentence, test := range tests {
+		t.Run(sentence, func(t *testing.T) {
+			injector, _ := newInjector(test.source)
+			got := injector.Handle(t.Context(), request(t, cabundle.CustomResourceDefinition, test.object, test.old))
+			if !got.Allowed {
+				t.Error("denied")
+			}
+			if diff := cmp.Diff(test.patch, got.Patches); diff != "" {
+				t.Error(diff)
+			}
+			checkWarning(t, got.Warnings, test.warning)
+		})
+	}
+}
+
+func checkWarning(t *testing.T, got, parts []string) {
+	t.Helper()
+	if len(parts) == 0 {
+		if len(got) > 0 {
+			t.Errorf("warned: %q", got)
+		}
+		return
+	}
+	if len(got) != 1 || !strings.HasPrefix(got[0], "caject: ") {
+		t.Fatalf("warnings are %q", got)
+	}
+	for _, part := range parts {
+		if !strings.Contains(got[0], part) {
+			t.Errorf("warning %q lacks %q", got[0], part)
+		}
+	}
+}
+
+func TestInjectorAnswersForWebhookConfigurationsToo(t *testing.T) {
+	configuration := &admissionregistrationv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "c", Annotations: annotated}}
+	var want []jsonpatch.Operation
+	for i := range 3 {
+		configuration.Webhooks = append(configuration.Webhooks, admissionregistrationv1.MutatingWebhook{Name: fmt.Sprint(i)})
+		want = append(want, jsonpatch.NewOperation("add", fmt.Sprintf("/webhooks/%d/clientConfig/caBundle", i), base64.StdEncoding.EncodeToString(newCA)))
+	}
+	injector, registry := newInjector(&fakeSource{ca: newCA})
+	got := injector.Handle(t.Context(), request(t, cabundle.MutatingWebhookConfiguration, configuration, nil))
+	if diff := cmp.Diff(want, got.Patches); diff != "" || !got.Allowed {
+		t.Error(diff)
+	}
+	expectMetrics(t, registry, `
+# HELP caject_injections_total Objects whose caBundle was filled or changed, by path and kind.
+# TYPE caject_injections_total counter
+caject_injections_total{kind="MutatingWebhookConfiguration",path="admission"} 1
+`)
+}
+
+func TestInjectorCountsRefusals(t *testing.T) {
+	injector, registry := newInjector(&fakeSource{panics: true})
+	for range 2 {
+		injector.Handle(t.Context(), request(t, cabundle.CustomResourceDefinition, crd(annotated, nil), nil))
+	}
+	expectMetrics(t, registry, `
+# HELP caject_refusals_total Attempts that left an annotated object as it was, by path and reason.
+# TYPE caject_refusals_total counter
+caject_refusals_total{path="admission",reason="InternalError"} 2
+`)
+}
+
+func expectMetrics(t *testing.T, registry *prometheus.Registry, want string) {
+	t.Helper()
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestInjectorLeavesAloneWhatItWasNotMadeFor(t *testing.T) {
+	tests := map[string]func(*admission.Request){
+		"another kind":             func(r *admission.Request) { r.Kind = metav1.GroupVersionKind{Version: "v1", Kind: "Pod"} },
+		"our kind, another group":  func(r *admission.Request) { r.Kind.Group = "example.com" },
+		"a subresource":            func(r *admission.Request) { r.SubResource = "status" },
+		"a deletion":               func(r *admission.Request) { r.Operation = admissionv1.Delete },
+		"no object":                func(r *admission.Request) { r.Object.Raw = nil },
+		"an object that is a list": func(r *admission.Request) { r.Object.Raw = []byte("[]") },
+	}
+	for sentence, change := range tests {
+		t.Run(sentence, func(t *testing.T) {
+			s := &fakeSource{ca: newCA}
+			injector, _ := newInjector(s)
+			r := request(t, cabundle.CustomResourceDefinition, crd(annotated, nil), nil)
+			change(&r)
+			got := injector.Handle(t.Context(), r)
+			if !got.Allowed || len(got.Patches) > 0 || len(got.Warnings) > 0 || len(s.asked) > 0 {
+				t.Errorf("allowed %v, patches %v, warnings %v, sources read %v", got.Allowed, got.Patches, got.Warnings, s.asked)
+			}
+		})
+	}
+}
+
+func TestInjectorGivesUpReadingInTime(t *testing.T) {
+	injector, _ := newInjector(&fakeSource{blocks: true})
+	start := time.Now()
+	got := injector.Handle(t.Context(), request(t, cabundle.CustomResourceDefinition, crd(annotated, nil), nil))
+	if !got.Allowed || len(got.Warnings) != 1 {
+		t.Errorf("allowed %v, warnings %v", got.Allowed, got.Warnings)
+	}
+	if took := time.Since(start); took > 10*sourceTimeout {
+		t.Errorf("it took %v", took)
+	}
+}
+
+// bigCRD is a CRD of about 100 KB.
+func bigCRD() *apiextensionsv1.CustomResourceDefinition {
+	object := crd(annotated, nil)
+	object.Spec.Versions = []apiextensionsv1.CustomResourceDefinitionVersion{{Schema: &apiextensionsv1.CustomResourceValidation{
+		OpenAPIV3Schema: &apiextensionsv1.JSONSchemaProps{Type: "object", Properties: map[string]apiextensionsv1.JSONSchemaProps{}},
+	}}}
+	for i := range 500 {
+		object.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties[fmt.Sprintf("field%d", i)] = apiextensionsv1.JSONSchemaProps{
+			Type: "string", Description: strings.Repeat("what this field is for, ", 7),
+		}
+	}
+	return object
+}
+
+// BenchmarkInjector measures the handler with the source in hand.
+func BenchmarkInjector(b *testing.B) {
+	object := bigCRD()
+	injector, _ := newInjector(&fakeSource{ca: newCA})
+	for sentence, r := range map[string]admission.Request{
+		"create": request(b, cabundle.CustomResourceDefinition, object, nil),
+		"update": request(b, cabundle.CustomResourceDefinition, object, object),
+	} {
+		b.Run(sentence, func(b *testing.B) {
+			b.SetBytes(int64(len(r.Object.Raw)))
+			for b.Loop() {
+				if got := injector.Handle(b.Context(), r); len(got.Patches) != 1 {
+					b.Fatal(got)
+				}
+			}
+		})
+	}
+}
