@@ -1,0 +1,555 @@
+package resync
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"gomodules.xyz/jsonpatch/v2"
+	evanphx "gopkg.in/evanphx/json-patch.v4"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/tools/events"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/cabundletest"
+	"github.com/caject/caject/cabundle/metrics"
+	"github.com/caject/caject/cabundle/source"
+)
+
+var (
+	start = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	caOne = cabundletest.CA("one", start.Add(-time.Hour), start.Add(time.Hour))
+	caTwo = cabundletest.CA("two", start.Add(-time.Hour), start.Add(2*time.Hour))
+
+	target = cabundle.Target{Kind: cabundle.ValidatingWebhookConfiguration, Name: "target"}
+	secret = cabundle.Reference{Kind: cabundle.Secret, Namespace: "ns", Name: "name"}
+)
+
+// fakeSources answers with what it holds; cached answers can differ.
+type fakeSources struct {
+	ca, cached []byte // PEM
+	problem    *cabundle.Problem
+	panics     bool
+	reads      map[source.Freshness]int
+}
+
+func (f *fakeSources) Read(_ context.Context, _ cabundle.Reference, freshness source.Freshness) (cabundle.Bundle, *cabundle.Problem) {
+	f.reads[freshness]++
+	if f.panics {
+		panic("a bug")
+	}
+	if f.problem != nil {
+		return cabundle.Bundle{}, f.problem
+	}
+	if freshness == source.Cached && f.cached != nil {
+		return cabundle.ParseExisting(f.cached), nil
+	}
+	return cabundle.ParseExisting(f.ca), nil
+}
+
+// fakeTargets holds one webhook configuration.
+type fakeTargets struct {
+	object *admissionregistrationv1.ValidatingWebhookConfiguration
+	cached *admissionregistrationv1.ValidatingWebhookConfiguration
+	getErr error
+	// beforePatch, if set, happens between read and write.
+	beforePatch func()
+	patchErr    error
+	reads       map[source.Freshness]int
+	writes      int
+}
+
+func (f *fakeTargets) Get(_ context.Context, t cabundle.Target, freshness source.Freshness) (cabundle.Object, error) {
+	f.reads[freshness]++
+	object := f.object
+	if freshness == source.Cached && f.cached != nil {
+		object = f.cached
+	}
+	switch {
+	case f.getErr != nil:
+		return cabundle.Object{}, f.getErr
+	case object == nil:
+		return cabundle.Object{}, apierrors.NewNotFound(schema.GroupResource{}, t.Name)
+	}
+	raw, err := json.Marshal(object)
+	return cabundle.ParseObject(t.Kind, raw), err
+}
+
+func (f *fakeTargets) Patch(_ context.Context, read cabundle.Object, patch []jsonpatch.Operation) (metav1.ObjectMeta, error) {
+	f.writes++
+	if f.beforePatch != nil {
+		f.beforePatch()
+		f.beforePatch = nil
+	}
+	if f.patchErr != nil {
+		return metav1.ObjectMeta{}, f.patchErr
+	}
+	if read.ResourceVersion != f.object.ResourceVersion {
+		return metav1.ObjectMeta{}, apierrors.NewConflict(schema.GroupResource{}, read.Name, errors.New("changed"))
+	}
+	raw, err := json.Marshal(f.object)
+	if err != nil {
+		return metav1.ObjectMeta{}, err
+	}
+	operations, err := json.Marshal(patch)
+	if err != nil {
+		return metav1.ObjectMeta{}, err
+	}
+	decoded, err := evanphx.DecodePatch(operations)
+	if err != nil {
+		return metav1.ObjectMeta{}, err
+	}
+	if raw, err = decoded.Apply(raw); err != nil {
+		return metav1.ObjectMeta{}, err
+	}
+	f.object = &admissionregistrationv1.ValidatingWebhookConfiguration{}
+	if err := json.Unmarshal(raw, f.object); err != nil {
+		return metav1.ObjectMeta{}, err
+	}
+	f.bump()
+	return f.object.ObjectMeta, nil
+}
+
+// bump is what the API server does at each write that changes something.
+func (f *fakeTargets) bump() {
+	f.object.Generation++
+	f.object.ResourceVersion = fmt.Sprint(100 + f.object.Generation)
+}
+
+// rig is a Resync with fakes around it.
+type rig struct {
+	*Resync
+	sources *fakeSources
+	targets *fakeTargets
+	clock   *clocktesting.FakeClock
+	events  *events.FakeRecorder
+	queue   *fakeQueue
+}
+
+type fakeQueue struct{ added []cabundle.Target }
+
+func (q *fakeQueue) Add(t cabundle.Target) { q.added = append(q.added, t) }
+
+func newRig(t *testing.T, caBundles ...[]byte) *rig {
+	t.Helper()
+	r := &rig{
+		sources: &fakeSources{ca: caOne, reads: map[source.Freshness]int{}},
+		targets: &fakeTargets{object: configuration(caBundles...), reads: map[source.Freshness]int{}},
+		clock:   clocktesting.NewFakeClock(start),
+		events:  events.NewFakeRecorder(100),
+		queue:   &fakeQueue{},
+	}
+	r.Resync = New(Options{Interval: 30 * time.Second}, r.sources, r.targets, r.events, metrics.New(prometheus.NewRegistry()), r.clock)
+	r.tracker.setQueue(r.queue)
+	return r
+}
+
+func configuration(caBundles ...[]byte) *admissionregistrationv1.ValidatingWebhookConfiguration {
+	c := &admissionregistrationv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{
+		Name: target.Name, UID: "uid", Generation: 1, ResourceVersion: "101",
+		Annotations: map[string]string{cabundle.InjectCAFromSecretAnnotation: "ns/name"},
+	}}
+	for i, caBundle := range caBundles {
+		c.Webhooks = append(c.Webhooks, admissionregistrationv1.ValidatingWebhook{
+			Name:         fmt.Sprintf("w%d", i),
+			ClientConfig: admissionregistrationv1.WebhookClientConfig{CABundle: caBundle},
+		})
+	}
+	return c
+}
+
+// watch shows the object as it is to the Resync, as the watch would.
+func (r *rig) watch() {
+	object := &metav1.PartialObjectMetadata{ObjectMeta: *r.targets.object.ObjectMeta.DeepCopy()}
+	stripped, err := strip(object)
+	if err != nil {
+		panic(err)
+	}
+	r.see(target.Kind, stripped)
+}
+
+// work reconciles what is queued, and returns how long the target wants to wait for another look.
+func (r *rig) work(t *testing.T) time.Duration {
+	t.Helper()
+	again := time.Duration(0)
+	queued := r.queue.added
+	r.queue.added = nil
+	for _, target := range queued {
+		result, err := r.Reconcile(t.Context(), target)
+		if err != nil {
+			t.Fatalf("an error would be logged at each try: %v", err)
+		}
+		again = result.RequeueAfter
+	}
+	return again
+}
+
+// retry is what the queue does once the time has come.
+func (r *rig) retry(t *testing.T) time.Duration {
+	t.Helper()
+	r.queue.Add(target)
+	return r.work(t)
+}
+
+func (r *rig) held() string {
+	var all []string
+	for _, w := range r.targets.object.Webhooks {
+		all = append(all, string(w.ClientConfig.CABundle))
+	}
+	return strings.Join(all, "|")
+}
+
+func (r *rig) expect(t *testing.T, caBundles ...[]byte) {
+	t.Helper()
+	if diff := cmp.Diff(string(bytes.Join(caBundles, []byte("|"))), r.held()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func (r *rig) expectEvent(t *testing.T, part string) {
+	t.Helper()
+	select {
+	case event := <-r.events.Events:
+		if part == "" || !strings.Contains(event, part) {
+			t.Errorf("Event %q, want …%s…", event, part)
+		}
+	default:
+		if part != "" {
+			t.Errorf("no Event …%s…", part)
+		}
+	}
+}
+
+func TestANewTargetIsFilled(t *testing.T) {
+	r := newRig(t, nil, []byte("\n"))
+	r.watch()
+	if again := r.work(t); again != 0 {
+		t.Errorf("looks again after %v", again)
+	}
+	r.expect(t, caOne, caOne)
+	r.expectEvent(t, "")
+
+	// The watch shows our own write: there is nothing to read.
+	r.targets.reads, r.sources.reads = map[source.Freshness]int{}, map[source.Freshness]int{}
+	r.watch()
+	r.work(t)
+	if len(r.targets.reads)+len(r.sources.reads) > 0 || r.targets.writes != 1 {
+		t.Errorf("after our own write: reads %v and %v, %d writes in all", r.targets.reads, r.sources.reads, r.targets.writes)
+	}
+}
+
+func TestWhatIsRightCostsTwoCachedReadsAndNoWrite(t *testing.T) {
+	r := newRig(t, caOne)
+	r.watch()
+	r.work(t)
+	want := map[source.Freshness]int{source.Cached: 1}
+	if diff := cmp.Diff(want, r.targets.reads); diff != "" {
+		t.Error("target:", diff)
+	}
+	if diff := cmp.Diff(want, r.sources.reads); diff != "" {
+		t.Error("source:", diff)
+	}
+	if r.targets.writes > 0 {
+		t.Error("what is right was written")
+	}
+}
+
+func TestACachedAnswerIsNeverWritten(t *testing.T) {
+	r := newRig(t, nil)
+	r.sources.ca, r.sources.cached = caTwo, caOne
+	r.targets.cached = configuration([]byte("stale"))
+	r.watch()
+	r.work(t)
+	r.expect(t, caTwo)
+}
+
+func TestACachedTargetThatIsOlderThanTheWatchIsNotTrusted(t *testing.T) {
+	r := newRig(t, nil)
+	r.targets.cached = configuration(caOne) // right, but of before the change
+	r.targets.bump()
+	r.watch()
+	r.work(t)
+	r.expect(t, caOne)
+}
+
+func TestAConcurrentChangeIsNotOverwritten(t *testing.T) {
+	r := newRig(t, nil)
+	r.targets.beforePatch = func() {
+		r.targets.object.Webhooks[0].ClientConfig.CABundle = caTwo
+		r.targets.bump()
+	}
+	r.watch()
+	again := r.work(t)
+	r.expect(t, caTwo)
+	if again == 0 || again > time.Second {
+		t.Errorf("after a conflict it looks again after %v", again)
+	}
+	r.expectEvent(t, "")
+	r.retry(t)
+	r.expect(t, append(bytes.Clone(caTwo), caOne...))
+}
+
+func TestNotYetIsRetriedWithBackoffAndReportedOnce(t *testing.T) {
+	r := newRig(t, nil)
+	r.sources.problem = &cabundle.Problem{Reason: cabundle.SourceNotFound, Detail: "Secret ns/name does not exist"}
+	r.watch()
+	wait := r.work(t)
+	if wait <= 0 || wait > time.Second {
+		t.Errorf("the first retry is after %v", wait)
+	}
+	r.expectEvent(t, "Warning SourceNotFound")
+	for range 20 {
+		next := r.retry(t)
+		if next < wait {
+			t.Fatalf("the wait went from %v to %v", wait, next)
+		}
+		wait = next
+	}
+	if wait != 30*time.Second {
+		t.Errorf("the longest wait is %v, not the interval", wait)
+	}
+	r.expectEvent(t, "")
+
+	r.sources.problem = &cabundle.Problem{Reason: cabundle.SourceWithoutCA, Detail: "Secret ns/name has no key ca.crt"}
+	r.retry(t)
+	r.expectEvent(t, "Warning SourceWithoutCA")
+
+	r.sources.problem = nil
+	if again := r.retry(t); again != 0 {
+		t.Errorf("looks again after %v", again)
+	}
+	r.expect(t, caOne)
+	r.expectEvent(t, "Normal Injected")
+}
+
+func TestAMalformedAnnotationIsFinal(t *testing.T) {
+	r := newRig(t, nil)
+	r.targets.object.Annotations[cabundle.InjectCAFromSecretAnnotation] = "nonsense"
+	r.watch()
+	if again := r.work(t); again != 0 {
+		t.Errorf("looks again after %v", again)
+	}
+	r.expectEvent(t, "Warning InvalidAnnotation")
+	if len(r.targets.reads)+len(r.sources.reads) > 0 {
+		t.Error("something was read")
+	}
+	r.watch()
+	r.readAll(t.Context())
+	if len(r.queue.added) > 0 || len(r.sources.reads) > 0 {
+		t.Errorf("queued %v, read %v", r.queue.added, r.sources.reads)
+	}
+
+	r.targets.object.Annotations[cabundle.InjectCAFromSecretAnnotation] = "ns/name"
+	r.watch()
+	r.work(t)
+	r.expect(t, caOne)
+	r.expectEvent(t, "Normal Injected")
+}
+
+func TestTheLoopFollowsARotation(t *testing.T) {
+	r := newRig(t, caOne)
+	r.watch()
+	r.work(t)
+
+	r.readAll(t.Context())
+	if len(r.queue.added) > 0 {
+		t.Error("an unchanged source has its targets looked at")
+	}
+	r.sources.ca = caTwo
+	r.readAll(t.Context())
+	r.work(t)
+	r.expect(t, append(bytes.Clone(caOne), caTwo...))
+	r.readAll(t.Context())
+	if len(r.queue.added) > 0 {
+		t.Error("after the rotation the targets are looked at again")
+	}
+}
+
+func TestTheLoopReportsASourceThatIsNotUsableAnyMore(t *testing.T) {
+	r := newRig(t, caOne)
+	r.watch()
+	r.work(t)
+	r.sources.problem = &cabundle.Problem{Reason: cabundle.SourceNotAllowed, Detail: "Secret ns/name does not allow it"}
+	r.readAll(t.Context())
+	r.work(t)
+	r.expect(t, caOne)
+	r.expectEvent(t, "Warning SourceNotAllowed")
+}
+
+func TestAnOutageChangesNothingAndIsNoEvent(t *testing.T) {
+	r := newRig(t, caOne)
+	r.watch()
+	r.work(t)
+	r.sources.problem = &cabundle.Problem{Reason: cabundle.SourceUnavailable, Detail: "connection refused"}
+	r.readAll(t.Context())
+	if len(r.queue.added) > 0 {
+		t.Error("an outage has targets looked at")
+	}
+	r.targets.bump()
+	r.watch()
+	if again := r.work(t); again == 0 {
+		t.Error("it does not look again")
+	}
+	r.expectEvent(t, "")
+	r.sources.problem = nil
+	r.retry(t)
+	r.expect(t, caOne)
+}
+
+func TestAHintReadsConsistently(t *testing.T) {
+	r := newRig(t, caOne)
+	r.watch()
+	r.work(t)
+	r.sources.ca, r.sources.cached = caTwo, caOne
+	r.Hint(secret)
+	r.work(t)
+	r.expect(t, append(bytes.Clone(caOne), caTwo...))
+
+	r.Hint(cabundle.Reference{Kind: cabundle.Secret, Namespace: "ns", Name: "other"})
+	if len(r.queue.added) > 0 {
+		t.Error("a hint about another source has targets looked at")
+	}
+}
+
+func TestAHintDuringALookIsNotLost(t *testing.T) {
+	r := newRig(t, nil)
+	r.targets.beforePatch = func() {
+		r.sources.ca = caTwo
+		r.Hint(secret)
+	}
+	r.watch()
+	r.work(t)
+	r.work(t) // what the hint queued
+	r.expect(t, append(bytes.Clone(caOne), caTwo...))
+}
+
+func TestExpiryHasATargetLookedAt(t *testing.T) {
+	r := newRig(t, append(bytes.Clone(caOne), caTwo...))
+	r.sources.ca = caTwo
+	r.watch()
+	r.work(t)
+	r.clock.SetTime(start.Add(time.Hour + time.Second)) // caOne has expired
+	r.readAll(t.Context())
+	r.work(t)
+	r.expect(t, caTwo)
+}
+
+func TestTargetsThatAreOutOfReach(t *testing.T) {
+	forbidden := apierrors.NewForbidden(schema.GroupResource{}, target.Name, errors.New("no"))
+	invalid := apierrors.NewInvalid(schema.GroupKind{}, target.Name, nil)
+	tests := map[string]struct {
+		change func(*fakeTargets)
+		event  string
+		again  bool
+	}{
+		"deleted":                {func(f *fakeTargets) { f.object = nil }, "", false},
+		"being deleted":          {func(f *fakeTargets) { f.object.DeletionTimestamp = &metav1.Time{Time: start} }, "", false},
+		"not to be read":         {func(f *fakeTargets) { f.getErr = forbidden }, "Warning TargetForbidden", true},
+		"not to be written":      {func(f *fakeTargets) { f.patchErr = forbidden }, "Warning TargetForbidden", true},
+		"not accepted":           {func(f *fakeTargets) { f.patchErr = invalid }, "Warning TargetRefused", true},
+		"the API server is away": {func(f *fakeTargets) { f.getErr = errors.New("connection refused") }, "", true},
+		"gone at the write":      {func(f *fakeTargets) { f.patchErr = apierrors.NewNotFound(schema.GroupResource{}, "x") }, "", false},
+		"without webhooks":       {func(f *fakeTargets) { f.object.Webhooks = nil }, "Warning NotInjectable", false},
+	}
+	for sentence, test := range tests {
+		t.Run(sentence, func(t *testing.T) {
+			r := newRig(t, nil)
+			r.watch()
+			test.change(r.targets)
+			again := r.work(t)
+			if (again > 0) != test.again {
+				t.Errorf("looks again after %v", again)
+			}
+			r.expectEvent(t, test.event)
+		})
+	}
+}
+
+func TestWhatIsGoneOrNotAnnotatedIsForgotten(t *testing.T) {
+	r := newRig(t, nil)
+	r.watch()
+	delete(r.targets.object.Annotations, cabundle.InjectCAFromSecretAnnotation)
+	r.watch()
+	if _, known := r.tracker.get(target); known {
+		t.Error("a target without annotation is kept")
+	}
+	r.work(t)
+	if len(r.targets.reads) > 0 {
+		t.Error("a target without annotation is read")
+	}
+	r.targets.object = configuration(nil)
+	r.watch()
+	r.gone(target.Kind, &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: target.Name}})
+	if _, known := r.tracker.get(target); known {
+		t.Error("a deleted target is kept")
+	}
+}
+
+func TestATargetThatWasMadeAgainIsLookedAtAgain(t *testing.T) {
+	r := newRig(t, caOne)
+	r.watch()
+	r.work(t)
+	r.targets.object = configuration(nil)
+	r.targets.object.UID = "another" // of the same generation as before
+	r.watch()
+	r.work(t)
+	r.expect(t, caOne)
+}
+
+func TestAPanicInASourceIsRetried(t *testing.T) {
+	r := newRig(t, caOne)
+	r.sources.panics = true
+	r.watch()
+	if again := r.work(t); again == 0 {
+		t.Error("it does not look again")
+	}
+	r.readAll(t.Context())
+	r.sources.panics = false
+	r.retry(t)
+	r.expect(t, caOne)
+}
+
+func TestAStatusChangeIsNotLookedAt(t *testing.T) {
+	r := newRig(t, caOne)
+	r.watch()
+	r.work(t)
+	r.targets.object.ResourceVersion = "999" // of the same generation
+	r.watch()
+	if len(r.queue.added) > 0 {
+		t.Error("a change without a new generation has the target looked at")
+	}
+}
+
+func TestTheCacheHoldsNoMoreThanIsNeeded(t *testing.T) {
+	object := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
+		Name: "n", UID: "u", ResourceVersion: "1", Generation: 2,
+		Labels:        map[string]string{"a": "b"},
+		ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "m"}},
+		Annotations: map[string]string{
+			cabundle.InjectCAFromAnnotation:                    "ns/name",
+			"kubectl.kubernetes.io/last-applied-configuration": "large",
+		},
+	}}
+	got, err := strip(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
+		Name: "n", UID: "u", ResourceVersion: "1", Generation: 2,
+		Annotations: map[string]string{cabundle.InjectCAFromAnnotation: "ns/name"},
+	}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
