@@ -42,10 +42,11 @@ type ControlPlane struct {
 	Config *rest.Config
 	// Kubeconfig is a file with the same in it.
 	Kubeconfig string
+	// Dir is where its files are; AuditLog among them.
+	Dir string
 
 	env  *envtest.Environment
 	root string
-	dir  string
 }
 
 // StartControlPlane starts etcd and kube-apiserver. The files go to dir, which exists; the logs to dir/*.log.
@@ -62,6 +63,9 @@ func StartControlPlane(root, dir string) (*ControlPlane, error) {
 	}
 	apiServer := env.ControlPlane.GetAPIServer()
 	apiServer.CertDir = certDir
+	if err := auditCaject(apiServer, dir); err != nil {
+		return nil, err
+	}
 	apiServerLog, err := os.Create(filepath.Join(dir, "kube-apiserver.log"))
 	if err != nil {
 		return nil, err
@@ -71,11 +75,34 @@ func StartControlPlane(root, dir string) (*ControlPlane, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the control plane (its log is %s; `make assets` builds the programs): %w", apiServerLog.Name(), err), env.Stop())
 	}
-	c := &ControlPlane{Config: config, Kubeconfig: filepath.Join(dir, "kubeconfig"), env: env, root: root, dir: dir}
+	c := &ControlPlane{Config: config, Kubeconfig: filepath.Join(dir, "kubeconfig"), Dir: dir, env: env, root: root}
 	if err := os.WriteFile(c.Kubeconfig, env.KubeConfig, 0o600); err != nil {
 		return nil, errors.Join(err, env.Stop())
 	}
 	return c, nil
+}
+
+// AuditLog is the file, within Dir, of all that caject asks of the API server: one audit event a line, as JSON.
+const AuditLog = "audit.log"
+
+// auditCaject has the API server write AuditLog.
+func auditCaject(apiServer *envtest.APIServer, dir string) error {
+	policy := filepath.Join(dir, "audit-policy.yaml")
+	err := os.WriteFile(policy, []byte(`apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - level: Metadata
+    users: ["system:serviceaccount:`+Namespace+`:caject"]
+  - level: None
+`), 0o600)
+	if err != nil {
+		return err
+	}
+	apiServer.Configure().
+		Set("audit-policy-file", policy).
+		Set("audit-log-path", filepath.Join(dir, AuditLog))
+	return nil
 }
 
 // Stop ends both programs and removes their data.
@@ -111,9 +138,9 @@ func (c *ControlPlane) Kubectl(ctx context.Context, input string, args ...string
 func (c *ControlPlane) Helm(ctx context.Context, args ...string) (Output, error) {
 	return run(ctx, "", c.program("helm"), append([]string{
 		"--kubeconfig", c.Kubeconfig,
-		"--repository-cache", filepath.Join(c.dir, "helm"),
-		"--repository-config", filepath.Join(c.dir, "helm", "repositories.yaml"),
-		"--registry-config", filepath.Join(c.dir, "helm", "registry.json"),
+		"--repository-cache", filepath.Join(c.Dir, "helm"),
+		"--repository-config", filepath.Join(c.Dir, "helm", "repositories.yaml"),
+		"--registry-config", filepath.Join(c.Dir, "helm", "registry.json"),
 	}, args...)...)
 }
 

@@ -30,7 +30,7 @@ type Installation struct {
 
 // Install installs the chart with helm, and values on top of what the playground needs (helm's --set).
 func Install(ctx context.Context, c *ControlPlane, values ...string) (*Installation, error) {
-	i := &Installation{Kubeconfig: filepath.Join(c.dir, "caject.kubeconfig")}
+	i := &Installation{Kubeconfig: filepath.Join(c.Dir, "caject.kubeconfig")}
 	if err := freePorts(&i.WebhookPort, &i.HealthPort, &i.MetricsPort); err != nil {
 		return nil, err
 	}

@@ -157,3 +157,21 @@ func CABundles(object client.Object) [][]byte {
 	}
 	return bundles
 }
+
+// SetCABundles puts value into each caBundle field of a target.
+func SetCABundles(object client.Object, value []byte) {
+	switch o := object.(type) {
+	case *apiextensionsv1.CustomResourceDefinition:
+		o.Spec.Conversion.Webhook.ClientConfig.CABundle = value
+	case *apiregistrationv1.APIService:
+		o.Spec.CABundle = value
+	case *admissionregistrationv1.ValidatingWebhookConfiguration:
+		for i := range o.Webhooks {
+			o.Webhooks[i].ClientConfig.CABundle = value
+		}
+	case *admissionregistrationv1.MutatingWebhookConfiguration:
+		for i := range o.Webhooks {
+			o.Webhooks[i].ClientConfig.CABundle = value
+		}
+	}
+}
