@@ -1,0 +1,244 @@
+package e2e
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/client-go/util/keyutil"
+	"k8s.io/client-go/util/retry"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/cabundletest"
+	"github.com/caject/caject/test/playground"
+)
+
+func privateKey(t *testing.T) []byte {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := keyutil.MarshalPrivateKeyToPEM(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// refused checks that the API server accepted object, that nothing was filled in, and that whoever looks is told why:
+// by a warning where admission webhooks are called, by an Event everywhere.
+func refused(t *testing.T, kind cabundle.Kind, object client.Object, reason cabundle.Reason, words ...string) {
+	t.Helper()
+	message := shared.event(t, object, string(reason))
+	for _, word := range words {
+		if !strings.Contains(message, word) {
+			t.Errorf("Event %q lacks %q", message, word)
+		}
+	}
+	if strings.Contains(message, "BEGIN") {
+		t.Errorf("Event shows PEM: %q", message)
+	}
+	if atAdmission(kind) {
+		if len(shared.warnings.about(append([]string{"caject: "}, words...)...)) == 0 {
+			t.Errorf("no warning with %q", words)
+		}
+	}
+	if err := shared.client.Get(t.Context(), client.ObjectKeyFromObject(object), object); err != nil {
+		t.Fatal(err)
+	}
+	for _, bundle := range playground.CABundles(object) {
+		if len(bundle) > 0 {
+			t.Errorf("it was filled: %q", bundle)
+		}
+	}
+}
+
+func TestAMalformedAnnotationIsSaid(t *testing.T) {
+	t.Parallel()
+	for name, value := range map[string]string{
+		"noslash": "name", "nonamespace": "/name", "noname": "e2e/", "slashes": "e2e/a/b", "unresolved": "$(NAMESPACE)/$(NAME)", "space": " e2e/name",
+	} {
+		eachKind(t, "malformed"+name, func(t *testing.T, kind cabundle.Kind, object string) {
+			annotation := cabundle.InjectCAFromSecretAnnotation
+			if len(value)%2 == 0 {
+				annotation = cabundle.InjectCAFromAnnotation
+			}
+			target := kinds[kind](object, map[string]string{annotation: value})
+			shared.create(t, target)
+			refused(t, kind, target, cabundle.InvalidAnnotation, annotation, value, "namespace/name")
+		})
+	}
+}
+
+// TestASourceThatIsNotUsable makes a target of each bad source, checks that it is refused with its reason, puts the
+// source right, and checks that the target is filled.
+func TestASourceThatIsNotUsable(t *testing.T) {
+	t.Parallel()
+	good := playground.NewCA("good")
+	tests := map[string]struct {
+		secret func(*corev1.Secret) *corev1.Secret // nil: there is none
+		reason cabundle.Reason
+		words  []string
+	}{
+		"missing": {func(*corev1.Secret) *corev1.Secret { return nil }, cabundle.SourceNotFound, []string{"does not exist"}},
+		"noconsent": {func(s *corev1.Secret) *corev1.Secret { s.Annotations = nil; return s },
+			cabundle.SourceNotAllowed, []string{"does not allow it", cabundle.AllowDirectInjectionAnnotation}},
+		"halfconsent": {func(s *corev1.Secret) *corev1.Secret {
+			s.Annotations[cabundle.AllowDirectInjectionAnnotation] = "True"
+			return s
+		}, cabundle.SourceNotAllowed, []string{"does not allow it"}},
+		"nokey": {func(s *corev1.Secret) *corev1.Secret { s.Data = map[string][]byte{"tls.crt": good}; return s },
+			cabundle.SourceWithoutCA, []string{"has no key ca.crt"}},
+		"empty":   {ca(nil), cabundle.SourceInvalid, []string{"holds no certificate"}},
+		"garbage": {ca([]byte("garbage")), cabundle.SourceInvalid, []string{"holds no certificate"}},
+		"withkey": {ca(append(bytes.Clone(good), privateKey(t)...)), cabundle.SourceInvalid, []string{`"EC PRIVATE KEY"`}},
+		"large":   {ca(bytes.Repeat(good, cabundle.MaxSourceBytes/len(good)+1)), cabundle.SourceTooLarge, []string{"more than 65536"}},
+		"expired": {ca(cabundletest.CA("expired", time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour))), cabundle.SourceExpired, []string{"has expired"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			eachKind(t, "bad"+name, func(t *testing.T, kind cabundle.Kind, object string) {
+				if secret := test.secret(playground.NewSecret(namespace, object, bytes.Clone(good))); secret != nil {
+					shared.create(t, secret)
+				}
+				target := kinds[kind](object, playground.FromSecret(namespace, object))
+				shared.create(t, target)
+				refused(t, kind, target, test.reason, test.words...)
+
+				if err := shared.client.Delete(t.Context(), playground.NewSecret(namespace, object, nil)); client.IgnoreNotFound(err) != nil {
+					t.Fatal(err)
+				}
+				shared.create(t, playground.NewSecret(namespace, object, good))
+				shared.filled(t, target, good)
+				shared.event(t, target, "Injected")
+			})
+		})
+	}
+}
+
+func ca(value []byte) func(*corev1.Secret) *corev1.Secret {
+	return func(s *corev1.Secret) *corev1.Secret {
+		s.Data = map[string][]byte{"ca.crt": value}
+		return s
+	}
+}
+
+func TestABadSourceDoesNotTakeAGoodBundleAway(t *testing.T) {
+	t.Parallel()
+	eachKind(t, "turned", func(t *testing.T, kind cabundle.Kind, name string) {
+		good := playground.NewCA(name)
+		secret := playground.NewSecret(namespace, name, good)
+		shared.create(t, secret)
+		target := kinds[kind](name, playground.FromSecret(namespace, name))
+		shared.create(t, target)
+		shared.filled(t, target, good)
+
+		secret.Data["ca.crt"] = privateKey(t)
+		if err := shared.client.Update(t.Context(), secret); err != nil {
+			t.Fatal(err)
+		}
+		shared.event(t, target, string(cabundle.SourceInvalid))
+		shared.filled(t, target, good)
+	})
+}
+
+func TestWhatCannotTakeACABundleIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	shared.create(t, playground.NewSecret(namespace, "unfit", playground.NewCA("unfit")))
+	annotations := playground.FromSecret(namespace, "unfit")
+
+	none := playground.NewCRD("unfitnone", annotations)
+	none.Spec.Conversion = nil
+	insecure := playground.NewAPIService("unfitinsecure", annotations)
+	insecure.Spec.InsecureSkipTLSVerify = true
+	local := playground.NewAPIService("unfitlocal", annotations)
+	local.Spec.Service = nil
+	for word, target := range map[string]client.Object{
+		"strategy is not Webhook": none, "insecureSkipTLSVerify": insecure, "has no service": local,
+	} {
+		kind := cabundle.APIService
+		if _, ok := target.(*apiextensionsv1.CustomResourceDefinition); ok {
+			kind = cabundle.CustomResourceDefinition
+		}
+		shared.create(t, target)
+		refused(t, kind, target, cabundle.NotInjectable, word)
+	}
+
+	// Once it can, it is filled.
+	if err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		if err := shared.client.Get(t.Context(), client.ObjectKeyFromObject(insecure), insecure); err != nil {
+			return err
+		}
+		insecure.Spec.InsecureSkipTLSVerify = false
+		return shared.client.Update(t.Context(), insecure)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := holds(insecure, nil); err == nil {
+		t.Error("not filled")
+	}
+}
+
+// TestABundleThatWouldMakeARequestFail is 50 KB in 22 webhooks: the API server itself refuses such an object when
+// it gets a little larger.
+func TestABundleThatWouldMakeARequestFail(t *testing.T) {
+	t.Parallel()
+	var big []byte
+	for n := 0; len(big) < 50_000; n++ {
+		big = append(big, playground.NewCA(fmt.Sprint(n))...)
+	}
+	shared.create(t, playground.NewSecret(namespace, "toolarge", big))
+	target := playground.NewValidating("toolarge", 22, playground.FromSecret(namespace, "toolarge"))
+	shared.create(t, target)
+	refused(t, cabundle.ValidatingWebhookConfiguration, target, cabundle.TargetTooLarge, "etcd")
+
+	fits := playground.NewValidating("notlarge", 15, playground.FromSecret(namespace, "toolarge"))
+	shared.create(t, fits)
+	shared.filled(t, fits, big)
+
+	// A CRD near the limit: with the bundle, the person's own create would fail.
+	crd := playground.NewCRD("toolarge", playground.FromSecret(namespace, "toolarge"))
+	crd.Annotations["filler"] = strings.Repeat("x", 200_000)
+	crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties = map[string]apiextensionsv1.JSONSchemaProps{}
+	for n := range 125 {
+		crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties[fmt.Sprintf("p%d", n)] = apiextensionsv1.JSONSchemaProps{
+			Type: "string", Description: strings.Repeat("x", 10_000),
+		}
+	}
+	shared.create(t, crd)
+	refused(t, cabundle.CustomResourceDefinition, crd, cabundle.TargetTooLarge, "etcd")
+}
+
+func TestAnEventIsNotRepeatedAtEachTry(t *testing.T) {
+	t.Parallel()
+	target := playground.NewMutating("onlyonce", 1, playground.FromSecret(namespace, "onlyonce"))
+	shared.create(t, target)
+	shared.event(t, target, string(cabundle.SourceNotFound))
+	time.Sleep(3 * time.Second) // some tries, and rounds of the periodic loop
+	var list corev1.EventList
+	if err := shared.client.List(t.Context(), &list, client.InNamespace("default")); err != nil {
+		t.Fatal(err)
+	}
+	count := int32(0)
+	for _, event := range list.Items {
+		if event.InvolvedObject.UID == target.GetUID() {
+			count += max(event.Count, 1)
+		}
+	}
+	if count != 1 {
+		t.Errorf("%d Events", count)
+	}
+	if n := shared.process.Logged("Not injected", target.Name); n != 1 {
+		t.Errorf("%d log lines", n)
+	}
+}

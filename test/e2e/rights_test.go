@@ -1,0 +1,169 @@
+package e2e
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/caject/caject/test/playground"
+)
+
+// TestRights asks the API server what the chart's ServiceAccount may do.
+func TestRights(t *testing.T) {
+	t.Parallel()
+	config, err := clientcmd.BuildConfigFromFlags("", shared.Kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]struct {
+		attributes authorizationv1.ResourceAttributes
+		allowed    bool
+	}{
+		"get a Secret":               {authorizationv1.ResourceAttributes{Verb: "get", Resource: "secrets", Namespace: "kube-system", Name: "x"}, true},
+		"list Secrets":               {authorizationv1.ResourceAttributes{Verb: "list", Resource: "secrets"}, false},
+		"list Secrets of its own":    {authorizationv1.ResourceAttributes{Verb: "list", Resource: "secrets", Namespace: playground.Namespace}, false},
+		"watch Secrets":              {authorizationv1.ResourceAttributes{Verb: "watch", Resource: "secrets"}, false},
+		"change a Secret":            {authorizationv1.ResourceAttributes{Verb: "update", Resource: "secrets", Namespace: "kube-system", Name: "x"}, false},
+		"change one beside its own":  {authorizationv1.ResourceAttributes{Verb: "patch", Resource: "secrets", Namespace: playground.Namespace, Name: "x"}, false},
+		"create a Secret":            {authorizationv1.ResourceAttributes{Verb: "create", Resource: "secrets", Namespace: playground.Namespace}, false},
+		"change its CA Secret":       {authorizationv1.ResourceAttributes{Verb: "update", Resource: "secrets", Namespace: playground.Namespace, Name: "caject-ca"}, true},
+		"delete its CA Secret":       {authorizationv1.ResourceAttributes{Verb: "delete", Resource: "secrets", Namespace: playground.Namespace, Name: "caject-ca"}, false},
+		"read ConfigMaps":            {authorizationv1.ResourceAttributes{Verb: "get", Resource: "configmaps", Namespace: "kube-system", Name: "x"}, false},
+		"get a Certificate":          {authorizationv1.ResourceAttributes{Verb: "get", Group: "cert-manager.io", Resource: "certificates", Namespace: "x", Name: "x"}, true},
+		"list Certificates":          {authorizationv1.ResourceAttributes{Verb: "list", Group: "cert-manager.io", Resource: "certificates"}, false},
+		"patch a CRD":                {authorizationv1.ResourceAttributes{Verb: "patch", Group: "apiextensions.k8s.io", Resource: "customresourcedefinitions", Name: "x"}, true},
+		"create a CRD":               {authorizationv1.ResourceAttributes{Verb: "create", Group: "apiextensions.k8s.io", Resource: "customresourcedefinitions"}, false},
+		"delete a CRD":               {authorizationv1.ResourceAttributes{Verb: "delete", Group: "apiextensions.k8s.io", Resource: "customresourcedefinitions", Name: "x"}, false},
+		"create a configuration":     {authorizationv1.ResourceAttributes{Verb: "create", Group: "admissionregistration.k8s.io", Resource: "mutatingwebhookconfigurations"}, false},
+		"anything with its own role": {authorizationv1.ResourceAttributes{Verb: "escalate", Group: "rbac.authorization.k8s.io", Resource: "clusterroles", Name: "caject"}, false},
+	}
+	for sentence, test := range tests {
+		t.Run(sentence, func(t *testing.T) {
+			review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &test.attributes}}
+			if err := shared.client.Create(t.Context(), review); err != nil { // as the admin, to see that the review works
+				t.Fatal(err)
+			} else if !review.Status.Allowed {
+				t.Fatal("not even the admin may")
+			}
+			got, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(t.Context(), &authorizationv1.SelfSubjectAccessReview{Spec: review.Spec}, metav1.CreateOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Status.Allowed != test.allowed {
+				t.Errorf("allowed: %v", got.Status.Allowed)
+			}
+		})
+	}
+}
+
+// TestOnlyNamedObjectsAreAskedFor reads the audit log of the API server: all that caject asked for in all tests so far.
+func TestOnlyNamedObjectsAreAskedFor(t *testing.T) {
+	ca := playground.NewCA("audit")
+	shared.create(t, playground.NewSecret(namespace, "audit", ca))
+	crd := playground.NewCRD("audit", playground.FromSecret(namespace, "audit"))
+	shared.create(t, crd)
+	shared.filled(t, crd, ca)
+
+	file, err := os.Open(filepath.Join(shared.control.Dir, playground.AuditLog))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	requests := map[string]int{}
+	lines := bufio.NewScanner(file)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var event struct {
+			Verb           string
+			ObjectRef      struct{ Resource, Namespace, Name string }
+			ResponseStatus struct{ Code int }
+			RequestURI     string
+		}
+		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
+			t.Fatal(err)
+		}
+		requests[event.Verb+" "+event.ObjectRef.Resource]++
+		object := event.ObjectRef
+		own := object.Namespace == playground.Namespace && object.Name == "caject-ca"
+		switch {
+		case event.ResponseStatus.Code == http.StatusForbidden && object.Resource != "secrets":
+			t.Errorf("the chart's role does not allow what caject asks for: %s", lines.Text())
+		case object.Resource == "secrets" && (object.Name == "" || event.Verb != "get" && !own):
+			t.Errorf("caject asked for %s", lines.Text())
+		case object.Resource == "certificates" && (object.Name == "" || event.Verb != "get"):
+			t.Errorf("caject asked for %s", lines.Text())
+		case object.Resource == "":
+			t.Errorf("caject asked for something that is no object: %s", lines.Text())
+		}
+	}
+	t.Logf("requests of caject: %v", requests)
+	for _, expected := range []string{"get secrets", "watch customresourcedefinitions", "update secrets", "patch mutatingwebhookconfigurations"} {
+		if requests[expected] == 0 {
+			t.Errorf("the audit log holds no %s: it does not show what it should", expected)
+		}
+	}
+}
+
+// TestUnannotatedObjectsCostNoCall counts the requests that reach caject.
+func TestUnannotatedObjectsCostNoCall(t *testing.T) {
+	i := own(t)
+	process := i.run(t, "caject.log")
+	if err := process.WaitReady(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 5 {
+		i.create(t, playground.NewCRD(fmt.Sprintf("quiet%c", 'a'+n), map[string]string{"cert-manager.io/inject-apiserver-ca": "false"}))
+		i.create(t, playground.NewAPIService(fmt.Sprintf("silent%c", 'a'+n), nil))
+	}
+	if n := i.calls(t); n != 0 {
+		t.Errorf("%v calls for objects without annotation", n)
+	}
+	i.create(t, playground.NewAPIService("loud", map[string]string{"cert-manager.io/inject-apiserver-ca": "true"}))
+	if n := i.calls(t); n != 1 {
+		t.Errorf("%v calls for one annotated object", n)
+	}
+}
+
+// calls returns how many admission requests caject says that it has served.
+func (i *installation) calls(t *testing.T) float64 {
+	t.Helper()
+	response, err := http.Get(fmt.Sprintf("http://localhost:%d/metrics", i.MetricsPort))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	family := families["controller_runtime_webhook_requests_total"]
+	if family == nil {
+		t.Fatal("there is no such metric")
+	}
+	total := 0.0
+	for _, metric := range family.Metric {
+		for _, label := range metric.Label {
+			if label.GetName() == "webhook" && strings.HasPrefix(label.GetValue(), "/inject") {
+				total += metric.Counter.GetValue()
+			}
+		}
+	}
+	return total
+}
