@@ -93,13 +93,14 @@ func (k *Keeper) Wake() {
 func (k *Keeper) Start(ctx context.Context) error {
 	retries := k.backoff()
 	for {
-		pause := wait.Jitter(interval, 0.2)
-		if err := k.look(ctx); err != nil {
+		err := k.look(ctx)
+		k.log(ctx, err)
+		var pause time.Duration
+		if err != nil {
 			pause = retries.Step()
-			k.log(ctx, err)
 		} else {
 			retries = k.backoff()
-			k.log(ctx, nil)
+			pause = min(wait.Jitter(interval, 0.2), k.untilRenewal())
 		}
 		select {
 		case <-ctx.Done():
@@ -108,6 +109,16 @@ func (k *Keeper) Start(ctx context.Context) error {
 		case <-k.clock.After(pause):
 		}
 	}
+}
+
+// untilRenewal returns how long it is until CA or leaf is due, and at least the first step of the backoff.
+func (k *Keeper) untilRenewal() time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := k.clock.Now()
+	leaf := renewAt(k.leaf.Leaf, k.options.LeafLifetime).Sub(now)
+	ca := renewAt(k.authority.certificate, k.options.CALifetime).Sub(now)
+	return max(min(leaf, ca), k.backoff().Duration)
 }
 
 func (k *Keeper) backoff() wait.Backoff {

@@ -75,7 +75,11 @@ func runTests(m *testing.M) (code int, err error) {
 	if err := process.WaitReady(ctx); err != nil {
 		return 1, err
 	}
-	return m.Run(), nil
+	code = m.Run()
+	if err := checkAudit(shared.control.Dir); err != nil {
+		return 1, err
+	}
+	return code, nil
 }
 
 // binary is caject, built with the race detector.

@@ -11,7 +11,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -108,8 +111,37 @@ rules:
 // Stop ends both programs and removes their data.
 func (c *ControlPlane) Stop() error { return c.env.Stop() }
 
-// StopAPIServer ends kube-apiserver, and leaves etcd.
-func (c *ControlPlane) StopAPIServer() error { return c.env.ControlPlane.GetAPIServer().Stop() }
+// KillAPIServer ends kube-apiserver as a power cut would, and leaves etcd. (Asked to end, it waits for a minute for
+// those who watch.)
+func (c *ControlPlane) KillAPIServer() error {
+	apiServer := c.env.ControlPlane.GetAPIServer()
+	pid, err := findProcess("--cert-dir=" + apiServer.CertDir)
+	if err != nil {
+		return err
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		return err
+	}
+	return apiServer.Stop()
+}
+
+// findProcess returns the process that has arg among its arguments.
+func findProcess(arg string) (int, error) {
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return 0, err
+	}
+	for _, file := range files {
+		line, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		if slices.Contains(strings.Split(string(line), "\x00"), arg) {
+			return strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		}
+	}
+	return 0, fmt.Errorf("no process has the argument %s", arg)
+}
 
 // StartAPIServer starts kube-apiserver again, at the same address.
 func (c *ControlPlane) StartAPIServer() error { return c.env.ControlPlane.GetAPIServer().Start() }
