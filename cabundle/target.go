@@ -35,6 +35,12 @@ func (k Kind) GroupVersionKind() schema.GroupVersionKind {
 	return resources[k].GroupVersion().WithKind(string(k))
 }
 
+// FilledAtAdmission reports that the API server calls admission webhooks for objects of k. It exempts webhook
+// configurations, lest one could lock out everybody (k8s.io/apiserver, IsExemptAdmissionConfigurationResource).
+func (k Kind) FilledAtAdmission() bool {
+	return k == CustomResourceDefinition || k == APIService
+}
+
 // KindOf returns the Kind of an object that the API server describes by group and kind, in any version; ok is false
 // if it is none of the four.
 func KindOf(group, kind string) (k Kind, ok bool) {

@@ -43,7 +43,7 @@ func (r *Resync) Reconcile(ctx context.Context, target cabundle.Target) (reconci
 		return r.settle(ctx, target, known, look{version: known.version, problem: known.invalid}), nil
 	}
 	// A cached answer may only conclude that there is nothing to do, and not if the source is known to have changed.
-	if !known.stale() {
+	if !known.stale() && !known.work {
 		if found := r.look(ctx, target, source.Cached); found.right() && found.version == known.version {
 			return r.settle(ctx, target, known, found), nil
 		}

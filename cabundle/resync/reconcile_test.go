@@ -169,14 +169,17 @@ func configuration(caBundles ...[]byte) *admissionregistrationv1.ValidatingWebho
 	return c
 }
 
-// watch shows the object as it is to the Resync, as the watch would.
-func (r *rig) watch() {
+// watch shows the object as it is to the Resync, as the watch would when it begins.
+func (r *rig) watch() { r.watchChange(false) }
+
+// watchChange is the same, for an object that was already there or has just changed.
+func (r *rig) watchChange(changed bool) {
 	object := &metav1.PartialObjectMetadata{ObjectMeta: *r.targets.object.ObjectMeta.DeepCopy()}
 	stripped, err := strip(object)
 	if err != nil {
 		panic(err)
 	}
-	r.see(target.Kind, stripped)
+	r.see(target.Kind, stripped, changed)
 }
 
 // work reconciles what is queued, and returns how long the target wants to wait for another look.
@@ -262,6 +265,20 @@ func TestWhatIsRightCostsTwoCachedReadsAndNoWrite(t *testing.T) {
 	}
 	if r.targets.writes > 0 {
 		t.Error("what is right was written")
+	}
+}
+
+func TestAWebhookConfigurationThatHasJustChangedIsReadOnce(t *testing.T) {
+	r := newRig(t, nil)
+	r.watchChange(true)
+	r.work(t)
+	r.expect(t, caOne)
+	want := map[source.Freshness]int{source.Consistent: 1}
+	if diff := cmp.Diff(want, r.targets.reads); diff != "" {
+		t.Error("target:", diff)
+	}
+	if diff := cmp.Diff(want, r.sources.reads); diff != "" {
+		t.Error("source:", diff)
 	}
 }
 

@@ -16,6 +16,7 @@ type state struct {
 	version string // changes whenever the object may need another look
 	ref     cabundle.Reference
 	invalid *cabundle.Problem // of the annotation
+	work    bool              // it most likely needs a write
 
 	// refreshes counts how often the source was found changed.
 	refreshes int
@@ -75,7 +76,7 @@ func (t *tracker) see(target cabundle.Target, seen state, now time.Time) {
 		s = &state{}
 		t.states[target] = s
 	}
-	s.uid, s.version, s.ref, s.invalid = seen.uid, seen.version, seen.ref, seen.invalid
+	s.uid, s.version, s.ref, s.invalid, s.work = seen.uid, seen.version, seen.ref, seen.invalid, seen.work
 	if s.due(now) {
 		t.add(target)
 	}

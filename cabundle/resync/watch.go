@@ -60,16 +60,16 @@ func (r *Resync) watch(ctx context.Context, informers cache.Informers, kind cabu
 	if err != nil {
 		return fmt.Errorf("watch %s: %w", kind, err)
 	}
-	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    func(o any) { r.see(kind, o) },
-		UpdateFunc: func(_, o any) { r.see(kind, o) },
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerDetailedFuncs{
+		AddFunc:    func(o any, initial bool) { r.see(kind, o, !initial) },
+		UpdateFunc: func(_, o any) { r.see(kind, o, true) },
 		DeleteFunc: func(o any) { r.gone(kind, o) },
 	})
 	return err
 }
 
-// see takes in an object as the watch shows it.
-func (r *Resync) see(kind cabundle.Kind, o any) {
+// see takes in an object as the watch shows it; changed is false for what was there when the watch began.
+func (r *Resync) see(kind cabundle.Kind, o any, changed bool) {
 	object, ok := o.(*metav1.PartialObjectMetadata)
 	if !ok {
 		return
@@ -82,6 +82,7 @@ func (r *Resync) see(kind cabundle.Kind, o any) {
 			version: version(object.Generation, object.ResourceVersion, ref),
 			ref:     ref,
 			invalid: problem,
+			work:    changed && !kind.FilledAtAdmission(),
 		}, r.clock.Now())
 	} else {
 		r.tracker.forget(target)

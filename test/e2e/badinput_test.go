@@ -47,7 +47,7 @@ func refused(t *testing.T, kind cabundle.Kind, object client.Object, reason cabu
 	if strings.Contains(message, "BEGIN") {
 		t.Errorf("Event shows PEM: %q", message)
 	}
-	if atAdmission(kind) {
+	if kind.FilledAtAdmission() {
 		if len(shared.warnings.about(append([]string{"caject: "}, words...)...)) == 0 {
 			t.Errorf("no warning with %q", words)
 		}

@@ -35,11 +35,6 @@ var kinds = map[cabundle.Kind]func(name string, annotations map[string]string) c
 	},
 }
 
-// atAdmission reports that the API server lets a webhook fill objects of kind.
-func atAdmission(kind cabundle.Kind) bool {
-	return kind == cabundle.CustomResourceDefinition || kind == cabundle.APIService
-}
-
 // eachKind runs test for objects of each kind, side by side; name is good for the objects of one run.
 func eachKind(t *testing.T, prefix string, test func(t *testing.T, kind cabundle.Kind, name string)) {
 	for kind := range kinds {
@@ -57,7 +52,7 @@ func TestACreatedObjectIsFilled(t *testing.T) {
 		shared.create(t, playground.NewSecret(namespace, name, ca))
 		object := kinds[kind](name, playground.FromSecret(namespace, name))
 		shared.create(t, object)
-		if atAdmission(kind) {
+		if kind.FilledAtAdmission() {
 			// Create has put the API server's answer into object.
 			if err := holds(object, ca); err != nil {
 				t.Error("in the answer to the create:", err)
@@ -178,7 +173,7 @@ func TestWhatIsRightIsNotWritten(t *testing.T) {
 		shared.create(t, object)
 		shared.filled(t, object, ca)
 		var before string
-		if kind == cabundle.CustomResourceDefinition || kind == cabundle.APIService {
+		if kind.FilledAtAdmission() {
 			time.Sleep(time.Second) // the API server's own controllers write their status
 		}
 		shared.filled(t, object, ca)
@@ -324,7 +319,7 @@ func TestAnEditOfTheCABundleIsPutRight(t *testing.T) {
 			switch {
 			case len(value) > 1:
 				shared.filled(t, object, other, ca)
-			case atAdmission(kind):
+			case kind.FilledAtAdmission():
 				shared.filled(t, object, other, ca) // the old object's certificates first
 			default:
 				shared.filled(t, object, ca)
