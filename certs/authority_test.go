@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/client-go/util/keyutil"
 
 	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/cabundle/cabundletest"
@@ -66,6 +67,10 @@ func TestParseAuthorityRefusesWhatIsNotWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	leafKey, err := keyutil.MarshalPrivateKeyToPEM(leaf.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
 	with := func(key string, value []byte) map[string][]byte {
 		data := maps.Clone(good)
 		data[key] = value
@@ -75,17 +80,21 @@ func TestParseAuthorityRefusesWhatIsNotWhole(t *testing.T) {
 		data map[string][]byte
 		want string
 	}{
-		"nothing":                   {nil, errNoAuthority.Error()},
-		"only the trusted ones":     {map[string][]byte{trustedKey: good[trustedKey]}, errNoAuthority.Error()},
-		"no key":                    {with(privateKeyKey, nil), "tls.crt and tls.key"},
-		"no certificate":            {with(certificateKey, nil), "tls.crt and tls.key"},
-		"the key of another":        {with(privateKeyKey, other[privateKeyKey]), "tls.crt and tls.key"},
-		"junk":                      {with(certificateKey, []byte("junk")), "tls.crt and tls.key"},
-		"half a key":                {with(privateKeyKey, good[privateKeyKey][:60]), "tls.crt and tls.key"},
-		"a CA that is not trusted":  {with(trustedKey, other[trustedKey]), "ca.crt does not hold tls.crt"},
-		"nothing is trusted":        {with(trustedKey, nil), "ca.crt does not hold tls.crt"},
-		"a certificate that is not": {with(certificateKey, encodeCertificate(leaf.Certificate[0])), "tls.crt and tls.key"},
-		"an expired CA":             {dataOf(t, newTestAuthority(t, now.Add(-25*time.Hour))), "expired on"},
+		"nothing":                  {nil, errNoAuthority.Error()},
+		"only the trusted ones":    {map[string][]byte{trustedKey: good[trustedKey]}, errNoAuthority.Error()},
+		"no key":                   {with(privateKeyKey, nil), "tls.crt and tls.key"},
+		"no certificate":           {with(certificateKey, nil), "tls.crt and tls.key"},
+		"the key of another":       {with(privateKeyKey, other[privateKeyKey]), "tls.crt and tls.key"},
+		"junk":                     {with(certificateKey, []byte("junk")), "tls.crt and tls.key"},
+		"half a key":               {with(privateKeyKey, good[privateKeyKey][:60]), "tls.crt and tls.key"},
+		"a CA that is not trusted": {with(trustedKey, other[trustedKey]), "ca.crt does not hold tls.crt"},
+		"nothing is trusted":       {with(trustedKey, nil), "ca.crt does not hold tls.crt"},
+		"a certificate that is no CA": {map[string][]byte{
+			trustedKey:     encodeCertificate(leaf.Certificate[0]),
+			certificateKey: encodeCertificate(leaf.Certificate[0]),
+			privateKeyKey:  leafKey,
+		}, "is not a CA"},
+		"an expired CA": {dataOf(t, newTestAuthority(t, now.Add(-25*time.Hour))), "expired on"},
 	}
 	for sentence, test := range tests {
 		t.Run(sentence, func(t *testing.T) {

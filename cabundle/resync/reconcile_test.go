@@ -439,6 +439,18 @@ func TestAHintReadsConsistently(t *testing.T) {
 	}
 }
 
+func TestAHintSurvivesAnOutage(t *testing.T) {
+	r := newRig(t, caOne)
+	r.watch()
+	r.work(t)
+	r.sources.problem = &cabundle.Problem{Reason: cabundle.SourceUnavailable, Detail: "connection refused"}
+	r.Hint(secret)
+	r.work(t)
+	r.sources.problem, r.sources.ca, r.sources.cached = nil, caTwo, caOne // the cache has not caught up
+	r.retry(t)
+	r.expect(t, append(bytes.Clone(caOne), caTwo...))
+}
+
 func TestAHintDuringALookIsNotLost(t *testing.T) {
 	r := newRig(t, nil)
 	r.targets.beforePatch = func() {
@@ -447,6 +459,7 @@ func TestAHintDuringALookIsNotLost(t *testing.T) {
 	}
 	r.watch()
 	r.work(t)
+	r.watch() // our own write
 	r.work(t) // what the hint queued
 	r.expect(t, append(bytes.Clone(caOne), caTwo...))
 }
