@@ -2,16 +2,12 @@ package cabundle
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"encoding/pem"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"k8s.io/client-go/util/keyutil"
 
 	"github.com/caject/caject/cabundle/cabundletest"
 )
@@ -26,19 +22,6 @@ func ca(name string) []byte {
 
 func expiredCA(name string) []byte {
 	return cabundletest.CA(name, now.Add(-2*time.Hour), now.Add(-time.Hour))
-}
-
-func privateKey(t testing.TB) []byte {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := keyutil.MarshalPrivateKeyToPEM(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
 }
 
 func concat(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
@@ -57,8 +40,8 @@ func TestParseSource(t *testing.T) {
 		"text around blocks is dropped":  {in: concat([]byte("# a\n"), a, []byte("# b\n"), b, []byte("\n\n")), want: concat(a, b)},
 		"Windows line ends":              {in: bytes.ReplaceAll(a, []byte("\n"), []byte("\r\n")), want: a},
 		"an expired certificate":         {in: expiredCA("old"), want: nil, reason: ""},
-		"a private key":                  {in: privateKey(t), reason: SourceInvalid, message: `holds a block of type "EC PRIVATE KEY"`},
-		"a private key behind":           {in: concat(a, privateKey(t)), reason: SourceInvalid, message: `holds a block of type "EC PRIVATE KEY"`},
+		"a private key":                  {in: cabundletest.PrivateKey(), reason: SourceInvalid, message: `holds a block of type "EC PRIVATE KEY"`},
+		"a private key behind":           {in: concat(a, cabundletest.PrivateKey()), reason: SourceInvalid, message: `holds a block of type "EC PRIVATE KEY"`},
 		"a public key":                   {in: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: []byte{1}}), reason: SourceInvalid, message: "PUBLIC KEY"},
 		"a trusted certificate":          {in: pem.EncodeToMemory(&pem.Block{Type: "TRUSTED CERTIFICATE", Bytes: block.Bytes}), reason: SourceInvalid, message: "TRUSTED CERTIFICATE"},
 		"headers in a block":             {in: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Headers: map[string]string{"k": "v"}, Bytes: block.Bytes}), reason: SourceInvalid, message: "has PEM headers in block 1"},
@@ -119,7 +102,7 @@ func TestParseExistingKeepsWhatIsGood(t *testing.T) {
 		"junk between":                  {concat(a, []byte("junk\n"), b), concat(a, b)},
 		"a damaged certificate between": {concat(a, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")}), b), concat(a, b)},
 		"a truncated block behind":      {concat(a, b[:len(b)-30]), a},
-		"a private key between":         {concat(a, privateKey(t), b), concat(a, b)},
+		"a private key between":         {concat(a, cabundletest.PrivateKey(), b), concat(a, b)},
 	}
 	for sentence, test := range tests {
 		t.Run(sentence, func(t *testing.T) {
@@ -174,7 +157,7 @@ func TestExpiryIsTheLastMomentOfValidity(t *testing.T) {
 func FuzzParseSource(f *testing.F) {
 	a := ca("a")
 	f.Add(a)
-	f.Add(concat(a, privateKey(f)))
+	f.Add(concat(a, cabundletest.PrivateKey()))
 	f.Add([]byte("\n"))
 	f.Add([]byte("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----"))
 	f.Fuzz(func(t *testing.T, in []byte) {

@@ -1,4 +1,4 @@
-// Package cabundletest makes certificates for tests.
+// Package cabundletest makes certificates and keys for tests.
 package cabundletest
 
 import (
@@ -9,14 +9,13 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"time"
+
+	"k8s.io/client-go/util/keyutil"
 )
 
 // CA returns a new CA certificate in PEM, with the given name, that is valid between the two times.
 func CA(name string, notBefore, notAfter time.Time) []byte {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
+	key := newKey()
 	template := &x509.Certificate{
 		Subject:               pkix.Name{CommonName: name},
 		NotBefore:             notBefore,
@@ -29,4 +28,21 @@ func CA(name string, notBefore, notAfter time.Time) []byte {
 		panic(err)
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+// PrivateKey returns a new private key in PEM: what must never get out.
+func PrivateKey() []byte {
+	text, err := keyutil.MarshalPrivateKeyToPEM(newKey())
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
+
+func newKey() *ecdsa.PrivateKey {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	return key
 }

@@ -2,9 +2,6 @@ package e2e
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"fmt"
 	"strings"
 	"testing"
@@ -12,7 +9,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	"k8s.io/client-go/util/keyutil"
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -20,19 +16,6 @@ import (
 	"github.com/caject/caject/cabundle/cabundletest"
 	"github.com/caject/caject/test/playground"
 )
-
-func privateKey(t *testing.T) []byte {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := keyutil.MarshalPrivateKeyToPEM(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
-}
 
 // refused checks that the API server accepted object, that nothing was filled in, and that whoever looks is told why:
 // by a warning where admission webhooks are called, by an Event everywhere.
@@ -100,7 +83,7 @@ func TestASourceThatIsNotUsable(t *testing.T) {
 			cabundle.SourceWithoutCA, []string{"has no key ca.crt"}},
 		"empty":   {ca(nil), cabundle.SourceInvalid, []string{"holds no certificate"}},
 		"garbage": {ca([]byte("garbage")), cabundle.SourceInvalid, []string{"holds no certificate"}},
-		"withkey": {ca(append(bytes.Clone(good), privateKey(t)...)), cabundle.SourceInvalid, []string{`"EC PRIVATE KEY"`}},
+		"withkey": {ca(append(bytes.Clone(good), cabundletest.PrivateKey()...)), cabundle.SourceInvalid, []string{`"EC PRIVATE KEY"`}},
 		"large":   {ca(bytes.Repeat(good, cabundle.MaxSourceBytes/len(good)+1)), cabundle.SourceTooLarge, []string{"more than 65536"}},
 		"expired": {ca(cabundletest.CA("expired", time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour))), cabundle.SourceExpired, []string{"has expired"}},
 	}
@@ -143,7 +126,7 @@ func TestABadSourceDoesNotTakeAGoodBundleAway(t *testing.T) {
 		shared.create(t, target)
 		shared.filled(t, target, good)
 
-		secret.Data["ca.crt"] = privateKey(t)
+		secret.Data["ca.crt"] = cabundletest.PrivateKey()
 		if err := shared.client.Update(t.Context(), secret); err != nil {
 			t.Fatal(err)
 		}

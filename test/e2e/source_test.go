@@ -2,13 +2,12 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"encoding/json"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/cabundletest"
 	"github.com/caject/caject/cabundle/source"
 	"github.com/caject/caject/test/playground"
 )
@@ -98,7 +98,7 @@ func TestCertManager(t *testing.T) {
 	// cert-manager's webhook makes its CA in this Secret.
 	webhookCA := playground.NewCA("cert-manager-webhook-ca")
 	secret := playground.NewSecret("cert-manager", "cert-manager-webhook-ca", webhookCA)
-	secret.Data["tls.crt"], secret.Data["tls.key"] = webhookCA, privateKey(t)
+	secret.Data["tls.crt"], secret.Data["tls.key"] = webhookCA, cabundletest.PrivateKey()
 	i.create(t, secret)
 	i.filled(t, validating, webhookCA)
 	i.filled(t, mutating, webhookCA)
