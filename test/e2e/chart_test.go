@@ -1,0 +1,172 @@
+package e2e
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/yaml"
+
+	"github.com/caject/caject/test/playground"
+)
+
+// render renders one template of the chart with values (helm's --set) into object.
+func render(t *testing.T, template string, object any, values ...string) {
+	t.Helper()
+	text, err := helmTemplate(t, append([]string{"--show-only", "templates/" + template}, sets(values)...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.UnmarshalStrict([]byte(text), object); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+}
+
+func sets(values []string) []string {
+	var args []string
+	for _, value := range values {
+		args = append(args, "--set", value)
+	}
+	return args
+}
+
+func helmTemplate(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	output, err := shared.control.Helm(t.Context(), append([]string{"template", "release", filepath.Join(projectRoot(t), "charts", "caject"), "--namespace", "ns", "--kube-version", "1.37"}, args...)...)
+	return output.Stdout, err
+}
+
+func TestThePodIsRestricted(t *testing.T) {
+	t.Parallel()
+	var deployment appsv1.Deployment
+	render(t, "deployment.yaml", &deployment)
+	if *deployment.Spec.Replicas != 2 {
+		t.Errorf("%d replicas", *deployment.Spec.Replicas)
+	}
+	pod, container := deployment.Spec.Template.Spec, deployment.Spec.Template.Spec.Containers[0]
+	yes, no, user := true, false, int64(65532)
+	wantPod := &corev1.PodSecurityContext{
+		RunAsNonRoot: &yes, RunAsUser: &user, RunAsGroup: &user,
+		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+	if diff := cmp.Diff(wantPod, pod.SecurityContext); diff != "" {
+		t.Error(diff)
+	}
+	wantContainer := &corev1.SecurityContext{
+		AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes,
+		Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+	}
+	if diff := cmp.Diff(wantContainer, container.SecurityContext); diff != "" {
+		t.Error(diff)
+	}
+	if container.LivenessProbe.HTTPGet.Path != "/livez" || container.ReadinessProbe.HTTPGet.Path != "/readyz" {
+		t.Error("the probes ask for something else")
+	}
+}
+
+func TestTheChartsArgumentsFitItsObjects(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		values []string
+		args   []string
+		url    string // of the webhook; empty with a Service
+		port   int32
+	}{
+		"as it is": {nil, []string{"--webhook-configuration=release-caject", "--ca-secret=ns/release-caject-ca", "--serving-names=release-caject.ns.svc"}, "", 443},
+		"other names": {[]string{"fullnameOverride=other", "service.port=8443"},
+			[]string{"--webhook-configuration=other", "--ca-secret=ns/other-ca", "--serving-names=other.ns.svc"}, "", 8443},
+		"a URL":               {[]string{"webhook.url=https://caject.example.com/"}, []string{"--serving-names=caject.example.com"}, "https://caject.example.com/inject", 0},
+		"a URL with port":     {[]string{"webhook.url=https://10.0.0.1:9443"}, []string{"--serving-names=10.0.0.1"}, "https://10.0.0.1:9443/inject", 0},
+		"a URL with path":     {[]string{"webhook.url=https://lb.example.com:9443/caject"}, []string{"--serving-names=lb.example.com"}, "https://lb.example.com:9443/caject/inject", 0},
+		"a URL with IPv6":     {[]string{"webhook.url=https://[fd00::1]:9443"}, []string{"--serving-names=fd00::1"}, "https://[fd00::1]:9443/inject", 0},
+		"a URL with bare IP6": {[]string{"webhook.url=https://[fd00::1]"}, []string{"--serving-names=fd00::1"}, "https://[fd00::1]/inject", 0},
+		"more arguments":      {[]string{"extraArgs={--v=1,--leaf-lifetime=1h}"}, []string{"--v=1", "--leaf-lifetime=1h"}, "", 443},
+	}
+	for sentence, test := range tests {
+		t.Run(sentence, func(t *testing.T) {
+			t.Parallel()
+			var deployment appsv1.Deployment
+			render(t, "deployment.yaml", &deployment, test.values...)
+			args := deployment.Spec.Template.Spec.Containers[0].Args
+			for _, want := range test.args {
+				if !slices.Contains(args, want) {
+					t.Errorf("%s is not among %q", want, args)
+				}
+			}
+			var configuration admissionregistrationv1.MutatingWebhookConfiguration
+			render(t, "webhookconfiguration.yaml", &configuration, test.values...)
+			switch client := configuration.Webhooks[0].ClientConfig; {
+			case test.url != "" && (client.URL == nil || *client.URL != test.url || client.Service != nil):
+				t.Errorf("clientConfig is %+v", client)
+			case test.url == "" && (client.URL != nil || *client.Service.Port != test.port || *client.Service.Path != "/inject"):
+				t.Errorf("clientConfig is %+v", client)
+			}
+			if w := configuration.Webhooks[0]; *w.FailurePolicy != admissionregistrationv1.Ignore ||
+				*w.SideEffects != admissionregistrationv1.SideEffectClassNone || *w.TimeoutSeconds != 3 {
+				t.Errorf("webhook is %+v", w)
+			}
+		})
+	}
+}
+
+func TestValuesThatAreWrongAreRefused(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]string{
+		"replicas=2":                "replicas",
+		"service.type=Nonsense":     "type",
+		"service.port=0":            "port",
+		"service.type=ExternalName": "service.externalName is required",
+		"webhook.url=http://x":      "url",
+		"webhook.timeoutSeconds=31": "timeoutSeconds",
+		"resyncInterval=soon":       "resyncInterval",
+		"logging.format=xml":        "format",
+	} {
+		t.Run(value, func(t *testing.T) {
+			t.Parallel()
+			if _, err := helmTemplate(t, "--set", value); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("helm says %v", err)
+			}
+		})
+	}
+}
+
+// TestAPlainInstallIsAccepted has the API server check all objects of the chart as it is.
+func TestAPlainInstallIsAccepted(t *testing.T) {
+	t.Parallel()
+	for name, values := range map[string][]string{"plain": nil, "one replica": {"replicaCount=1"}, "no flow schema": {"flowSchema.create=false"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			args := append([]string{"install", "another", filepath.Join(projectRoot(t), "charts", "caject"), "--namespace", namespace, "--dry-run=server"}, sets(values)...)
+			if _, err := shared.control.Helm(t.Context(), args...); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestCajectsReadsHaveTheirOwnQueue asks the API server which flow schema it put caject's requests under.
+func TestCajectsReadsHaveTheirOwnQueue(t *testing.T) {
+	t.Parallel()
+	client, err := kubernetes.NewForConfig(shared.control.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared.works(t, "queue")
+	metrics, err := client.Discovery().RESTClient().Get().AbsPath("/metrics").DoRaw(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(metrics)) {
+		if strings.HasPrefix(line, "apiserver_flowcontrol_dispatched_requests_total") && strings.Contains(line, `flow_schema="`+playground.Namespace+`"`) &&
+			strings.Contains(line, `priority_level="workload-high"`) {
+			return
+		}
+	}
+	t.Error("no request of caject's went through its flow schema")
+}
