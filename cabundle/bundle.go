@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -33,12 +34,21 @@ func ParseSource(ca []byte) (Bundle, *Problem) {
 			Remedy: "keep only the CA certificates that are needed",
 		}
 	}
-	invalid := func(format string, args ...any) (Bundle, *Problem) {
+	bundle, wrong := parseStrict(ca)
+	if wrong != "" {
 		return Bundle{}, &Problem{
 			Reason: SourceInvalid,
-			Detail: "ca.crt " + fmt.Sprintf(format, args...),
+			Detail: "ca.crt " + wrong,
 			Remedy: "only PEM blocks of type CERTIFICATE may be in it",
 		}
+	}
+	return bundle, nil
+}
+
+// parseStrict reads PEM that holds certificates and nothing else but text between them, or says what is wrong.
+func parseStrict(ca []byte) (Bundle, string) {
+	invalid := func(format string, args ...any) (Bundle, string) {
+		return Bundle{}, fmt.Sprintf(format, args...)
 	}
 	var bundle Bundle
 	// pem.Decode passes over a block that it cannot read, so they are counted by their first line.
@@ -67,7 +77,14 @@ func ParseSource(ca []byte) (Bundle, *Problem) {
 	if bundle.Empty() {
 		return invalid("holds no certificate")
 	}
-	return bundle, nil
+	return bundle, ""
+}
+
+// is reports that caBundle (PEM) holds the certificates of b, in the same order, and nothing else but text between
+// them. Then it is as good as b's own PEM, and not to be written for the sake of a comment or a line end.
+func (b Bundle) is(caBundle []byte) bool {
+	held, wrong := parseStrict(caBundle)
+	return wrong == "" && slices.EqualFunc(held.certificates, b.certificates, (*x509.Certificate).Equal)
 }
 
 // ParseExisting reads what a caBundle field holds (PEM). It is lenient: of a partly damaged value the good

@@ -72,7 +72,11 @@ func desired(now time.Time, field Field, old *Object, source Bundle) []byte {
 	}
 	switch {
 	case !source.Empty():
-		return Merge(now, existing, source).PEM()
+		merged := Merge(now, existing, source)
+		if merged.is(field.CABundle) {
+			return field.CABundle
+		}
+		return merged.PEM()
 	case placeholder && !existing.Empty():
 		return existing.PEM()
 	default:

@@ -27,12 +27,16 @@ func TestInject(t *testing.T) {
 		want   []byte
 		reason Reason
 	}{
-		"an absent caBundle is filled": {held: nil, old: none, source: a, want: a},
-		"an empty one":                 {held: []byte{}, old: none, source: a, want: a},
-		"the placeholder Cg==":         {held: []byte("\n"), old: none, source: a, want: a},
-		"junk":                         {held: []byte("junk"), old: none, source: a, want: a},
-		"a good one is merged":         {held: a, old: none, source: b, want: concat(a, b)},
-		"a right one is left alone":    {held: a, old: none, source: a, want: a},
+		"an absent caBundle is filled":             {held: nil, old: none, source: a, want: a},
+		"an empty one":                             {held: []byte{}, old: none, source: a, want: a},
+		"the placeholder Cg==":                     {held: []byte("\n"), old: none, source: a, want: a},
+		"junk":                                     {held: []byte("junk"), old: none, source: a, want: a},
+		"a good one is merged":                     {held: a, old: none, source: b, want: concat(a, b)},
+		"a right one is left alone":                {held: a, old: none, source: a, want: a},
+		"a right one with a comment is left alone": {held: concat([]byte("# a\n"), a), old: none, source: a, want: concat([]byte("# a\n"), a)},
+		"a right one without the last newline is left alone":   {held: a[:len(a)-1], old: none, source: a, want: a[:len(a)-1]},
+		"a right one beside a key is cleaned":                  {held: concat(a, cabundletest.PrivateKey()), old: none, source: a, want: a},
+		"a right one twice is cleaned":                         {held: concat(a, a), old: none, source: a, want: a},
 		"of a partly damaged one the good certificates stay":   {held: concat(a, []byte("-----BEGIN CERTIFICATE-----\n!\n")), old: none, source: b, want: concat(a, b)},
 		"an update to a placeholder keeps what was there":      {held: []byte("\n"), old: a, source: b, want: concat(a, b)},
 		"an update to nothing keeps what was there":            {held: nil, old: a, source: a, want: a},

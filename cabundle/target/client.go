@@ -49,7 +49,7 @@ func (c *Client) Get(ctx context.Context, t cabundle.Target, freshness source.Fr
 	if version := freshness.Options().ResourceVersion; version != "" {
 		request.Param("resourceVersion", version)
 	}
-	raw, err := request.Do(ctx).Raw()
+	raw, err := answer(request.Do(ctx))
 	if err != nil {
 		return cabundle.Object{}, fmt.Errorf("read %s: %w", t, err)
 	}
@@ -64,20 +64,28 @@ func (c *Client) Patch(ctx context.Context, object cabundle.Object, patch []json
 	if err != nil {
 		return metav1.ObjectMeta{}, fmt.Errorf("encode patch of %s: %w", object.Target, err)
 	}
-	answer, err := c.rest.Patch(types.JSONPatchType).
+	raw, err := answer(c.rest.Patch(types.JSONPatchType).
 		AbsPath(path(object.Target)...).
 		Param("fieldManager", FieldManager).
 		SetHeader("Accept", metadataOnly).
 		Body(body).
-		Do(ctx).Raw()
+		Do(ctx))
 	if err != nil {
 		return metav1.ObjectMeta{}, fmt.Errorf("patch %s: %w", object.Target, err)
 	}
 	var written metav1.PartialObjectMetadata
-	if err := json.Unmarshal(answer, &written); err != nil {
+	if err := json.Unmarshal(raw, &written); err != nil {
 		return metav1.ObjectMeta{}, fmt.Errorf("patch %s: read the answer: %w", object.Target, err)
 	}
 	return written.ObjectMeta, nil
+}
+
+// answer returns the body of an answer. (Raw alone drops what the API server says of an error.)
+func answer(result rest.Result) ([]byte, error) {
+	if err := result.Error(); err != nil {
+		return nil, err
+	}
+	return result.Raw()
 }
 
 func path(t cabundle.Target) []string {
