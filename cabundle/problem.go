@@ -45,6 +45,8 @@ type Problem struct {
 	Detail string
 	// Remedy says the way out, without a full stop; it may be empty.
 	Remedy string
+	// Answered is true for an Outage in which something did answer, an error. If it lasts, somebody should know.
+	Answered bool
 }
 
 // Error returns detail and remedy in one line.

@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -93,10 +94,10 @@ func (k *Keeper) Wake() {
 func (k *Keeper) Start(ctx context.Context) error {
 	retries := k.backoff()
 	for {
-		err := k.look(ctx)
-		k.log(ctx, err)
+		found := k.look(ctx)
+		k.log(ctx, found)
 		var pause time.Duration
-		if err != nil {
+		if found.err() != nil {
 			pause = retries.Step()
 		} else {
 			retries = k.backoff()
@@ -125,23 +126,34 @@ func (k *Keeper) backoff() wait.Backoff {
 	return wait.Backoff{Duration: 50 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 8, Cap: 5 * time.Second}
 }
 
-// look brings CA, leaf and what we know of the API server's trust up to date. The error says what is still missing.
-func (k *Keeper) look(ctx context.Context) error {
+// look brings CA, leaf and what we know of the API server's trust up to date.
+func (k *Keeper) look(ctx context.Context) outcome {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	caErr := k.lookAtAuthority(ctx)
-	trustErr := k.lookAtTrust(ctx)
-	leafErr := k.chooseLeaf()
-	if err := errors.Join(caErr, trustErr, leafErr); err != nil {
-		return err
+	return outcome{
+		authority:     k.lookAtAuthority(ctx),
+		configuration: k.lookAtTrust(ctx),
+		leaf:          k.chooseLeaf(),
+		trust:         k.verify(),
 	}
-	return k.verify()
+}
+
+// outcome is what a look came to: why a part is not as it should be.
+type outcome struct{ authority, configuration, leaf, trust error }
+
+func (o outcome) err() error {
+	return errors.Join(o.authority, o.configuration, o.leaf, o.trust)
+}
+
+// state says which parts are as they should be. The text of an error can differ at each try.
+func (o outcome) state() string {
+	return fmt.Sprint(o.authority == nil, o.configuration == nil, o.leaf == nil, o.trust == nil)
 }
 
 // lookAtAuthority reads the CA, and makes or renews it. If the Secret cannot be read, the CA of before stays in use.
 func (k *Keeper) lookAtAuthority(ctx context.Context) error {
 	found, err := k.store.ensure(ctx, k.clock.Now(), k.options.CALifetime, k.authority)
-	if err != nil {
+	if found == nil {
 		return err
 	}
 	changed := k.authority == nil || k.authority.trusted.Digest() != found.trusted.Digest()
@@ -151,7 +163,7 @@ func (k *Keeper) lookAtAuthority(ctx context.Context) error {
 			Kind: cabundle.Secret, Namespace: k.options.Secret.Namespace, Name: k.options.Secret.Name,
 		})
 	}
-	return nil
+	return err
 }
 
 // lookAtTrust reads our configuration. If it cannot be read, the one last seen counts.
@@ -186,9 +198,11 @@ func (k *Keeper) chooseLeaf() error {
 	if err != nil {
 		return err
 	}
-	if k.trust.verify(now, next, k.options.Names) == nil || k.trust.verify(now, k.leaf, k.options.Names) != nil {
-		k.leaf = next
+	notYet := k.trust.verify(now, next, k.options.Names)
+	if notYet != nil && k.trust.verify(now, k.leaf, k.options.Names) == nil {
+		return fmt.Errorf("a new one waits, the one of before is served: %w", notYet)
 	}
+	k.leaf = next
 	return nil
 }
 
@@ -212,18 +226,18 @@ func (k *Keeper) verify() error {
 }
 
 // log says once when the state changes, not at each try.
-func (k *Keeper) log(ctx context.Context, err error) {
-	state := "ready"
-	if err != nil {
-		state = err.Error()
-	}
-	if state == k.logged {
+func (k *Keeper) log(ctx context.Context, found outcome) {
+	if found.state() == k.logged {
 		return
 	}
-	k.logged = state
-	if err != nil {
-		log.FromContext(ctx).Info("Not ready", "reason", state)
-		return
+	k.logged = found.state()
+	logger := log.FromContext(ctx)
+	switch {
+	case found.trust != nil:
+		logger.Info("Not ready", "reason", found.err().Error())
+	case found.err() != nil:
+		logger.Info("Ready, but not all is well", "reason", found.err().Error())
+	default:
+		logger.Info("Ready: the API server trusts the serving certificate")
 	}
-	log.FromContext(ctx).Info("Ready: the API server trusts the serving certificate")
 }

@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -26,6 +27,7 @@ type store struct {
 // ensure returns the CA that the Secret holds. If it holds none, or a damaged or expired one, or one that is due to be
 // renewed, it puts one there first: held, the CA that this process used last, if that is still good and the Secret has
 // none; else a new one. Of several replicas that do so at once one wins, and the others return what it wrote.
+// A CA that is good, but could not be renewed, is returned with the error.
 func (s *store) ensure(ctx context.Context, now time.Time, lifetime time.Duration, held *authority) (*authority, error) {
 	const tries = 5
 	for range tries {
@@ -33,24 +35,26 @@ func (s *store) ensure(ctx context.Context, now time.Time, lifetime time.Duratio
 		if err != nil {
 			return nil, err
 		}
-		current, err := parseAuthority(now, secret.Data)
-		if err == nil && now.Before(renewAt(current.certificate, lifetime)) {
+		current, found := parseAuthority(now, secret.Data)
+		if found == nil && now.Before(renewAt(current.certificate, lifetime)) {
 			return current, nil
 		}
-		next, err := s.successor(ctx, now, lifetime, held, secret, err)
+		next, err := s.successor(ctx, now, lifetime, held, secret, found)
 		if err != nil {
-			return nil, err
+			return current, err
 		}
 		if secret.Data, err = next.data(); err != nil {
-			return nil, err
+			return current, err
 		}
+		// Without it, resync would refuse our own CA.
+		metav1.SetMetaDataAnnotation(&secret.ObjectMeta, cabundle.AllowDirectInjectionAnnotation, "true")
 		// The update carries the resourceVersion that was read.
 		err = s.client.Update(ctx, secret, client.FieldOwner(target.FieldManager))
 		if err == nil {
 			return next, nil
 		}
 		if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
-			return nil, fmt.Errorf("update Secret %s: %w", s.name, err)
+			return current, fmt.Errorf("update Secret %s: %w", s.name, err)
 		}
 	}
 	return nil, fmt.Errorf("update Secret %s: others changed it %d times in a row", s.name, tries)

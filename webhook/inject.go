@@ -93,7 +93,7 @@ func (i *Injector) inject(ctx context.Context, object cabundle.Object, old *cabu
 	if problem == nil {
 		ctx, cancel := context.WithTimeout(ctx, sourceTimeout)
 		defer cancel()
-		bundle, problem = i.source.Read(ctx, ref, source.Consistent)
+		bundle, problem = source.ReadSafely(ctx, i.source, ref, source.Consistent)
 	}
 	patch, unfilled := cabundle.Inject(i.clock.Now(), object, old, bundle)
 	if problem == nil {

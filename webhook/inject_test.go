@@ -130,20 +130,21 @@ func TestInjector(t *testing.T) {
 		patch   []jsonpatch.Operation
 		warning []string // its parts
 	}{
-		"a created object is filled":                                {good, crd(annotated, nil), nil, fill(newCA), nil},
-		"a placeholder is replaced":                                 {good, crd(annotated, []byte("\n")), nil, fill(newCA), nil},
-		"what is there is merged":                                   {good, crd(annotated, oldCA), nil, fill(oldCA, newCA), nil},
-		"what is right is left alone":                               {good, crd(annotated, newCA), nil, nil, nil},
-		"an update to a placeholder gets what was there":            {good, crd(annotated, []byte("\n")), crd(annotated, oldCA), fill(oldCA, newCA), nil},
-		"an object without annotation is left alone":                {good, crd(nil, nil), nil, nil, nil},
-		"an object being deleted is left alone":                     {good, deleting, deleting, nil, nil},
-		"without source: warned":                                    {missing, crd(annotated, nil), nil, nil, []string{"Secret ns/name does not exist", "create it", "keeps trying"}},
-		"without source: what was there is kept":                    {missing, crd(annotated, []byte("\n")), crd(annotated, oldCA), fill(oldCA), []string{"Secret ns/name does not exist"}},
-		"a malformed annotation: warned":                            {good, crd(malformed, nil), nil, nil, []string{"has no slash", "namespace/name", "until it changes"}},
-		"a malformed annotation: what was there is kept":            {good, crd(malformed, []byte("\n")), crd(malformed, oldCA), fill(oldCA), []string{"has no slash"}},
-		"a CRD without conversion webhook: warned":                  {good, none, nil, nil, []string{"CustomResourceDefinition crd", "strategy is not Webhook", "until it changes"}},
-		"a panic of the source reader: warned":                      {&fakeSource{panics: true}, crd(annotated, nil), nil, nil, []string{"caject failed", "keeps trying"}},
-		"a panic of the source reader: not even a placeholder dies": {&fakeSource{panics: true}, crd(annotated, oldCA), crd(annotated, oldCA), nil, []string{"caject failed"}},
+		"a created object is filled":                           {good, crd(annotated, nil), nil, fill(newCA), nil},
+		"a placeholder is replaced":                            {good, crd(annotated, []byte("\n")), nil, fill(newCA), nil},
+		"what is there is merged":                              {good, crd(annotated, oldCA), nil, fill(oldCA, newCA), nil},
+		"what is right is left alone":                          {good, crd(annotated, newCA), nil, nil, nil},
+		"an update to a placeholder gets what was there":       {good, crd(annotated, []byte("\n")), crd(annotated, oldCA), fill(oldCA, newCA), nil},
+		"an object without annotation is left alone":           {good, crd(nil, nil), nil, nil, nil},
+		"an object being deleted is left alone":                {good, deleting, deleting, nil, nil},
+		"without source: warned":                               {missing, crd(annotated, nil), nil, nil, []string{"Secret ns/name does not exist", "create it", "keeps trying"}},
+		"without source: what was there is kept":               {missing, crd(annotated, []byte("\n")), crd(annotated, oldCA), fill(oldCA), []string{"Secret ns/name does not exist"}},
+		"a malformed annotation: warned":                       {good, crd(malformed, nil), nil, nil, []string{"has no slash", "namespace/name", "until it changes"}},
+		"a malformed annotation: what was there is kept":       {good, crd(malformed, []byte("\n")), crd(malformed, oldCA), fill(oldCA), []string{"has no slash"}},
+		"a CRD without conversion webhook: warned":             {good, none, nil, nil, []string{"CustomResourceDefinition crd", "strategy is not Webhook", "until it changes"}},
+		"a panic of the source reader: warned":                 {&fakeSource{panics: true}, crd(annotated, nil), nil, nil, []string{"caject failed", "keeps trying"}},
+		"a panic of the source reader: what was there is kept": {&fakeSource{panics: true}, crd(annotated, []byte("\n")), crd(annotated, oldCA), fill(oldCA), []string{"caject failed"}},
+		"a panic of the source reader: what is there stays":    {&fakeSource{panics: true}, crd(annotated, oldCA), crd(annotated, oldCA), nil, []string{"caject failed"}},
 	}
 	for sentence, test := range tests {
 		t.Run(sentence, func(t *testing.T) {

@@ -15,6 +15,15 @@ import (
 // fraction longer than the interval.
 const jitter = 0.2
 
+// loop is a runnable that every replica runs.
+type loop func(context.Context) error
+
+// Start implements [manager.Runnable].
+func (l loop) Start(ctx context.Context) error { return l(ctx) }
+
+// NeedLeaderElection implements [manager.LeaderElectionRunnable].
+func (l loop) NeedLeaderElection() bool { return false }
+
 // loop reads all referenced sources once per interval until ctx ends.
 func (r *Resync) loop(ctx context.Context) error {
 	wait.JitterUntilWithContext(ctx, r.readAll, r.options.Interval, jitter, true)
@@ -38,7 +47,7 @@ func (r *Resync) readAll(ctx context.Context) {
 func (r *Resync) readOne(ctx context.Context, ref cabundle.Reference) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	bundle, problem := r.read(ctx, ref, source.Cached)
+	bundle, problem := source.ReadSafely(ctx, r.sources, ref, source.Cached)
 	if problem != nil && problem.Outage() {
 		log.FromContext(ctx).V(1).Info("Source not read", "source", ref, "detail", problem.Detail)
 		return

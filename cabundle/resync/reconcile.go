@@ -3,12 +3,12 @@ package resync
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"gomodules.xyz/jsonpatch/v2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"sigs.k8s.io/controller-runtime/pkg/log"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/caject/caject/cabundle"
@@ -24,6 +24,12 @@ type look struct {
 	expiry  time.Time
 	patch   []jsonpatch.Operation
 	problem *cabundle.Problem // why not all is right once patch is written
+	waiting bool              // the problem is that of the source alone
+}
+
+// isOf reports that l is of the object that the watch has shown last.
+func (l look) isOf(known state) bool {
+	return l.version == known.version && types.UID(l.object.UID) == known.uid
 }
 
 // right reports that there is nothing to do.
@@ -42,10 +48,17 @@ func (r *Resync) Reconcile(ctx context.Context, target cabundle.Target) (reconci
 	case known.invalid != nil:
 		return r.settle(ctx, target, known, look{version: known.version, problem: known.invalid}), nil
 	}
-	// A cached answer may only conclude that there is nothing to do, and not if the source is known to have changed.
-	if !known.stale() && !known.work {
-		if found := r.look(ctx, target, source.Cached); found.right() && found.version == known.version {
-			return r.settle(ctx, target, known, found), nil
+	// A cached answer may only conclude that there is nothing to do (yet), and not if the source is known to have changed.
+	if !known.stale() {
+		if known.waiting == known.version {
+			// Nothing but the source was missing: the target, which may be large, is not read again for that.
+			if found := r.lookAtSource(ctx, known, source.Cached); found.problem != nil {
+				return r.settle(ctx, target, known, found), nil
+			}
+		} else if !known.work {
+			if found := r.look(ctx, target, source.Cached); found.right() && found.isOf(known) {
+				return r.settle(ctx, target, known, found), nil
+			}
 		}
 	}
 	found := r.look(ctx, target, source.Consistent)
@@ -76,9 +89,9 @@ func (r *Resync) look(ctx context.Context, target cabundle.Target, freshness sou
 	if found.gone || found.problem != nil {
 		return found
 	}
-	bundle, problem := r.read(ctx, ref, freshness)
-	found.outcome = outcomeOf(bundle, problem)
-	found.problem = problem
+	bundle, problem := source.ReadSafely(ctx, r.sources, ref, freshness)
+	found.outcome, found.problem = outcomeOf(bundle, problem), problem
+	found.waiting = problem != nil
 	if problem == nil {
 		now := r.clock.Now()
 		found.patch, found.problem = cabundle.Inject(now, object, nil, bundle)
@@ -87,18 +100,12 @@ func (r *Resync) look(ctx context.Context, target cabundle.Target, freshness sou
 	return found
 }
 
-// read reads a source, and turns a panic into a Problem.
-func (r *Resync) read(ctx context.Context, ref cabundle.Reference, freshness source.Freshness) (bundle cabundle.Bundle, problem *cabundle.Problem) {
-	defer func() {
-		if p := recover(); p != nil {
-			log.FromContext(ctx).Error(fmt.Errorf("panic: %v", p), "Recovered in reading a source", "source", ref, "stack", string(debug.Stack()))
-			problem = &cabundle.Problem{
-				Reason: cabundle.InternalError,
-				Detail: "caject failed on " + ref.String() + " (a bug: its log says more)",
-			}
-		}
-	}()
-	return r.sources.Read(ctx, ref, freshness)
+// lookAtSource reads the source of a target alone; the problem, if any, is the source's.
+func (r *Resync) lookAtSource(ctx context.Context, known state, freshness source.Freshness) look {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	bundle, problem := source.ReadSafely(ctx, r.sources, known.ref, freshness)
+	return look{version: known.version, outcome: outcomeOf(bundle, problem), problem: problem, waiting: problem != nil}
 }
 
 // write writes the patch of found, if the object is still as it was read, and says in found what came of it.
@@ -124,17 +131,28 @@ func (r *Resync) settle(ctx context.Context, target cabundle.Target, known state
 	}
 	again := found.problem != nil && !found.problem.Final()
 	unknown := found.problem != nil && found.problem.Outage()
+	since := known.unknownSince
+	switch {
+	case !unknown:
+		since = time.Time{}
+	case since.IsZero():
+		since = r.clock.Now()
+	}
+	known.unknownSince = since
 	reported := r.report(ctx, target, known, found.problem)
 	r.tracker.update(target, known.uid, func(s *state) {
-		s.reported = reported
+		s.reported, s.unknownSince = reported, since
 		if unknown {
 			s.checked = "" // and what was known before stays
 			return
 		}
 		s.answered, s.outcome, s.expiry = known.refreshes, found.outcome, found.expiry
-		s.checked = found.version
+		s.checked, s.waiting = found.version, ""
 		if again {
 			s.checked = ""
+		}
+		if found.waiting {
+			s.waiting = found.version
 		}
 	})
 	if again {
@@ -163,6 +181,10 @@ func targetProblem(target cabundle.Target, err error) *cabundle.Problem {
 			Remedy: "let its role get and patch it",
 		}
 	default:
-		return &cabundle.Problem{Reason: cabundle.TargetUnavailable, Detail: err.Error()}
+		return &cabundle.Problem{
+			Reason:   cabundle.TargetUnavailable,
+			Detail:   err.Error(),
+			Answered: apierrors.ReasonForError(err) != metav1.StatusReasonUnknown,
+		}
 	}
 }

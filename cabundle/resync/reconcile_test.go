@@ -18,7 +18,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/tools/record"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/caject/caject/cabundle"
@@ -133,7 +133,7 @@ type rig struct {
 	sources *fakeSources
 	targets *fakeTargets
 	clock   *clocktesting.FakeClock
-	events  *events.FakeRecorder
+	events  *record.FakeRecorder
 	queue   *fakeQueue
 }
 
@@ -147,7 +147,7 @@ func newRig(t *testing.T, caBundles ...[]byte) *rig {
 		sources: &fakeSources{ca: caOne, reads: map[source.Freshness]int{}},
 		targets: &fakeTargets{object: configuration(caBundles...), reads: map[source.Freshness]int{}},
 		clock:   clocktesting.NewFakeClock(start),
-		events:  events.NewFakeRecorder(100),
+		events:  record.NewFakeRecorder(100),
 		queue:   &fakeQueue{},
 	}
 	r.Resync = New(Options{Interval: 30 * time.Second}, r.sources, r.targets, r.events, metrics.New(prometheus.NewRegistry()), r.clock)
@@ -348,6 +348,72 @@ func TestNotYetIsRetriedWithBackoffAndReportedOnce(t *testing.T) {
 	}
 	r.expect(t, caOne)
 	r.expectEvent(t, "Normal Injected")
+}
+
+func TestWhileOnlyTheSourceIsMissingTheTargetIsNotReadAgain(t *testing.T) {
+	r := newRig(t, nil)
+	r.sources.problem = &cabundle.Problem{Reason: cabundle.SourceNotFound, Detail: "Secret ns/name does not exist"}
+	r.watch()
+	r.work(t)
+	r.targets.reads = map[source.Freshness]int{}
+	for range 3 {
+		r.retry(t)
+	}
+	if len(r.targets.reads) > 0 {
+		t.Errorf("the target was read: %v", r.targets.reads)
+	}
+	// A changed target is read, since it may be right now.
+	r.targets.bump()
+	r.watch()
+	r.work(t)
+	if len(r.targets.reads) == 0 {
+		t.Error("the changed target was not read")
+	}
+}
+
+func TestAnErrorThatLastsIsReported(t *testing.T) {
+	r := newRig(t, nil)
+	r.sources.problem = &cabundle.Problem{Reason: cabundle.SourceUnavailable, Detail: "cannot be decrypted", Answered: true}
+	r.watch()
+	r.work(t)
+	r.expectEvent(t, "")
+	r.clock.Step(31 * time.Second)
+	r.retry(t)
+	r.expectEvent(t, "Warning SourceUnavailable")
+	r.retry(t)
+	r.expectEvent(t, "")
+	r.sources.problem = nil
+	r.retry(t)
+	r.expect(t, caOne)
+	r.expectEvent(t, "Normal Injected")
+
+	r.sources.problem = &cabundle.Problem{Reason: cabundle.SourceUnavailable, Detail: "connection refused"}
+	r.targets.bump()
+	r.watch()
+	for range 3 {
+		r.clock.Step(31 * time.Second)
+		r.retry(t)
+	}
+	r.expectEvent(t, "")
+}
+
+func TestACachedAnswerAboutAnEarlierObjectOfTheSameNameIsNotTrusted(t *testing.T) {
+	r := newRig(t, nil)
+	r.targets.cached = configuration(caOne)
+	r.targets.cached.UID = "deleted since"
+	r.watch()
+	r.work(t)
+	r.expect(t, caOne)
+}
+
+func TestAnotherMalformedAnnotationIsReportedAnew(t *testing.T) {
+	r := newRig(t, nil)
+	for _, value := range []string{"nonsense", "more nonsense"} {
+		r.targets.object.Annotations[cabundle.InjectCAFromSecretAnnotation] = value
+		r.watch()
+		r.work(t)
+		r.expectEvent(t, `"`+value+`"`)
+	}
 }
 
 func TestAMalformedAnnotationIsFinal(t *testing.T) {

@@ -14,10 +14,7 @@ import (
 	"github.com/caject/caject/cabundle/metrics"
 )
 
-// action is the word for what caject does, in its Events.
-const action = "InjectCABundle"
-
-// maxNoteBytes is the most that the API server takes as the note of an Event (events.k8s.io/v1).
+// maxNoteBytes is the most that the API server takes as the message of an Event.
 const maxNoteBytes = 1024
 
 // logConstructor names the target in each line about it.
@@ -38,7 +35,7 @@ func (r *Resync) injected(ctx context.Context, target cabundle.Target, ref cabun
 
 // report says once, by Event and log line, that the problem of a target is another one than before, or is solved. It
 // returns what to remember as reported. An outage is no word about the target: it is counted, and logged for those
-// who look closely.
+// who look closely. It is reported only if it lasts longer than an interval although something answers.
 func (r *Resync) report(ctx context.Context, target cabundle.Target, known state, problem *cabundle.Problem) string {
 	logger := log.FromContext(ctx)
 	if problem == nil {
@@ -48,7 +45,8 @@ func (r *Resync) report(ctx context.Context, target cabundle.Target, known state
 		return ""
 	}
 	r.metrics.Refused(metrics.Resync, problem.Reason)
-	if problem.Outage() {
+	lasts := r.clock.Since(known.unknownSince) > r.options.Interval
+	if problem.Outage() && !(problem.Answered && lasts) {
 		logger.V(1).Info("Not injected yet", "reason", problem.Reason, "detail", problem.Detail)
 		return known.reported
 	}
@@ -68,5 +66,5 @@ func (r *Resync) event(target cabundle.Target, uid types.UID, eventType, reason,
 	}
 	regarding := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: target.Name, UID: uid}}
 	regarding.SetGroupVersionKind(target.Kind.GroupVersionKind())
-	r.events.Eventf(regarding, nil, eventType, reason, action, "%s", note)
+	r.events.Event(regarding, eventType, reason, note)
 }

@@ -13,7 +13,7 @@ import (
 
 	"gomodules.xyz/jsonpatch/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/tools/record"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -56,7 +56,7 @@ type Resync struct {
 	options Options
 	sources sourceReader
 	targets targetClient
-	events  events.EventRecorder
+	events  record.EventRecorder
 	metrics *metrics.Metrics
 	clock   clock.Clock
 	tracker *tracker
@@ -64,7 +64,7 @@ type Resync struct {
 }
 
 // New returns a Resync that reads sources from s and works on targets through t.
-func New(o Options, s sourceReader, t targetClient, e events.EventRecorder, m *metrics.Metrics, c clock.Clock) *Resync {
+func New(o Options, s sourceReader, t targetClient, e record.EventRecorder, m *metrics.Metrics, c clock.Clock) *Resync {
 	return &Resync{
 		options: o,
 		sources: s,
@@ -102,5 +102,5 @@ func (r *Resync) SetupWithManager(mgr manager.Manager) error {
 	if err := c.Watch(crsource.TypedFunc[cabundle.Target](watch)); err != nil {
 		return fmt.Errorf("set up resync: %w", err)
 	}
-	return mgr.Add(manager.RunnableFunc(r.loop))
+	return mgr.Add(loop(r.loop))
 }

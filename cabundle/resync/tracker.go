@@ -25,8 +25,11 @@ type state struct {
 	checked  string    // the version that needs no further look
 	answered int       // refreshes at the time of the look
 	outcome  string    // of reading the source: see outcomeOf
+	waiting  string    // the version of which nothing but a usable source was missing
 	expiry   time.Time // when the first certificate in it expires; zero if none will
 	reported string    // the problem last reported; empty if there is none
+
+	unknownSince time.Time // when looks began to come to nothing: see Problem.Outage
 }
 
 // stale reports that the source is known to have changed since the last look.

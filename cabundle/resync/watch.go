@@ -2,11 +2,10 @@ package resync
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -76,10 +75,14 @@ func (r *Resync) see(kind cabundle.Kind, o any, changed bool) {
 	}
 	target := cabundle.Target{Kind: kind, Name: object.Name}
 	ref, annotated, problem := cabundle.ReferenceOf(object.Annotations)
+	seen := version(object.Generation, object.ResourceVersion, ref)
+	if problem != nil {
+		seen += problem.Detail // one malformed annotation is not the other
+	}
 	if annotated && object.DeletionTimestamp.IsZero() {
 		r.tracker.see(target, state{
 			uid:     object.UID,
-			version: version(object.Generation, object.ResourceVersion, ref),
+			version: seen,
 			ref:     ref,
 			invalid: problem,
 			work:    changed && !kind.FilledAtAdmission(),
@@ -114,22 +117,26 @@ func version(generation int64, resourceVersion string, ref cabundle.Reference) s
 	return "resourceVersion " + resourceVersion + " " + ref.String()
 }
 
-// watchErrors logs a watch that the API server refuses, once per kind and cause. The reflector tries again by itself,
-// and that the API server is away is logged by the transport, once for all.
+// repeatAfter is how long a watch that is refused is not logged again.
+const repeatAfter = time.Hour
+
+// watchErrors logs a watch that the API server refuses, by kind and cause, once an hour. The reflector tries again by
+// itself, and that the API server is away is logged by the transport, once for all.
 type watchErrors struct {
 	log  logr.Logger
-	seen sync.Map // type description and reason
+	seen sync.Map // type description and reason: when it was logged
 }
 
 func (w *watchErrors) handle(_ context.Context, r *toolscache.Reflector, err error) {
-	reason := apierrors.ReasonForError(err)
-	if reason == metav1.StatusReasonUnknown || apierrors.IsResourceExpired(err) || apierrors.IsGone(err) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if !apierrors.IsForbidden(err) && !apierrors.IsUnauthorized(err) && !apierrors.IsNotFound(err) && !apierrors.IsMethodNotSupported(err) {
 		w.log.V(1).Info("Watch ended", "type", r.TypeDescription(), "error", err.Error())
 		return
 	}
-	if _, logged := w.seen.LoadOrStore(r.TypeDescription()+string(reason), true); !logged {
-		w.log.Error(err, "Cannot watch; objects of this kind are filled at admission alone until it can",
-			"type", r.TypeDescription())
+	key, now := r.TypeDescription()+string(apierrors.ReasonForError(err)), time.Now()
+	if last, logged := w.seen.Load(key); logged && now.Sub(last.(time.Time)) < repeatAfter {
+		return
 	}
+	w.seen.Store(key, now)
+	w.log.Error(err, "Cannot watch; objects of this kind are filled at admission alone until it can",
+		"type", r.TypeDescription())
 }

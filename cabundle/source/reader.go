@@ -166,8 +166,9 @@ func readProblem(ctx context.Context, object string, err error) *cabundle.Proble
 		}
 	default:
 		return &cabundle.Problem{
-			Reason: cabundle.SourceUnavailable,
-			Detail: fmt.Sprintf("%s could not be read: %v", object, err),
+			Reason:   cabundle.SourceUnavailable,
+			Detail:   fmt.Sprintf("%s could not be read: %v", object, err),
+			Answered: apierrors.ReasonForError(err) != metav1.StatusReasonUnknown,
 		}
 	}
 }

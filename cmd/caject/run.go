@@ -12,7 +12,9 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -70,6 +72,11 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 	server := newWebhookServer(o, keeper)
 	server.Register(webhook.InjectPath, webhook.NewHandler(webhook.NewInjector(sources, counters, clock.RealClock{})))
 
+	recorder, stopEvents, err := newEventRecorder(config, mgr)
+	if err != nil {
+		return err
+	}
+	defer stopEvents()
 	loop = resync.New(resync.Options{
 		Interval: o.resyncInterval,
 		Observe: func(t cabundle.Target) {
@@ -77,7 +84,7 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 				keeper.Wake()
 			}
 		},
-	}, sources, targets, mgr.GetEventRecorder("caject"), counters, clock.RealClock{})
+	}, sources, targets, recorder, counters, clock.RealClock{})
 
 	if err := errors.Join(
 		mgr.Add(server),
@@ -106,6 +113,18 @@ func newManager(o *options, config *rest.Config) (manager.Manager, error) {
 		return nil, fmt.Errorf("set up: %w", err)
 	}
 	return mgr, nil
+}
+
+// newEventRecorder returns what writes Events. It is that of core/v1: the one of events.k8s.io counts a second Event
+// with the same reason as the first one again, and drops what it says.
+func newEventRecorder(config *rest.Config, mgr manager.Manager) (_ record.EventRecorder, stop func(), _ error) {
+	events, err := corev1client.NewForConfigAndClient(config, mgr.GetHTTPClient())
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a client of the API server: %w", err)
+	}
+	broadcaster := record.NewBroadcaster()
+	broadcaster.StartRecordingToSink(&corev1client.EventSinkImpl{Interface: events.Events("")})
+	return broadcaster.NewRecorder(mgr.GetScheme(), corev1.EventSource{Component: "caject"}), broadcaster.Shutdown, nil
 }
 
 func newWebhookServer(o *options, keeper *certs.Keeper) crwebhook.Server {

@@ -21,8 +21,8 @@
 {{- end -}}
 
 {{- define "caject.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "caject.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "caject.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "caject.labels" -}}
