@@ -200,8 +200,8 @@ func (b *bench) creates(ctx context.Context, n int) error {
 				}
 			}
 		}
-		row(b.table, "create of a "+kind.sentence+" without annotation", plain, milliseconds)
-		row(b.table, "create of a "+kind.sentence+" with it, filled in the answer", filled, milliseconds)
+		row(b.table, "create: "+kind.sentence+" without annotation", plain, milliseconds)
+		row(b.table, "create: "+kind.sentence+" with it, filled in the answer", filled, milliseconds)
 	}
 	var took []time.Duration
 	for range n {
