@@ -21,9 +21,9 @@ demo: build assets ## Show caject at work on a real API server, with measured ti
 	@bin/demo
 
 .PHONY: test
-test: assets ## Run all tests, with the race detector: unit, integration and end-to-end on the real API server.
-	go test -race ./...
-	cd test && go test -race -timeout 30m ./...
+test: assets bin/gotestsum ## Run all tests, with the race detector: unit, integration and end-to-end on the real API server.
+	@bin/gotestsum --format pkgname --format-hide-empty-pkg -- -race ./...
+	@cd test && ../bin/gotestsum --format testname --format-hide-empty-pkg -- -race -timeout 30m ./...
 
 .PHONY: bench
 bench: build assets ## Measure the handler, then start, memory and filling with 20,000 Secrets. Takes some minutes.
@@ -32,14 +32,19 @@ bench: build assets ## Measure the handler, then start, memory and filling with 
 	@bin/bench
 
 .PHONY: lint
-lint: ## Run gofmt, go vet and staticcheck.
+lint: bin/staticcheck ## Run gofmt, go vet and staticcheck.
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 	cd test && go vet ./...
-	cd test/tools && go build -o ../../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
 	bin/staticcheck ./...
 	cd test && ../bin/staticcheck ./...
+
+bin/staticcheck: test/tools/go.mod test/tools/go.sum
+	@cd test/tools && go build -o ../../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+
+bin/gotestsum: test/tools/go.mod test/tools/go.sum
+	@cd test/tools && go build -o ../../bin/gotestsum gotest.tools/gotestsum
 
 .PHONY: build
 build: ## Build bin/caject.
