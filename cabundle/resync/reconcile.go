@@ -42,9 +42,13 @@ func (r *Resync) Reconcile(ctx context.Context, target cabundle.Target) (reconci
 	switch {
 	case !ok:
 		r.retries.Forget(target)
+		r.writes.Forget(target)
 		return reconcile.Result{}, nil
 	case !known.due(r.clock.Now()):
 		return reconcile.Result{}, nil
+	case r.clock.Now().Before(known.notBefore):
+		// Somebody changes it as often as caject writes it. Nobody wins such a fight by being faster.
+		return reconcile.Result{RequeueAfter: known.notBefore.Sub(r.clock.Now())}, nil
 	case known.invalid != nil:
 		return r.settle(ctx, target, known, look{version: known.version, problem: known.invalid}), nil
 	}
@@ -63,7 +67,7 @@ func (r *Resync) Reconcile(ctx context.Context, target cabundle.Target) (reconci
 	}
 	found := r.look(ctx, target, source.Consistent)
 	if len(found.patch) > 0 {
-		r.write(ctx, target, &found)
+		r.write(ctx, target, known, &found)
 	}
 	return r.settle(ctx, target, known, found), nil
 }
@@ -109,7 +113,7 @@ func (r *Resync) lookAtSource(ctx context.Context, known state, freshness source
 }
 
 // write writes the patch of found, if the object is still as it was read, and says in found what came of it.
-func (r *Resync) write(ctx context.Context, target cabundle.Target, found *look) {
+func (r *Resync) write(ctx context.Context, target cabundle.Target, known state, found *look) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	written, err := r.targets.Patch(ctx, found.object, found.patch)
@@ -121,6 +125,12 @@ func (r *Resync) write(ctx context.Context, target cabundle.Target, found *look)
 	ref, _, _ := cabundle.ReferenceOf(written.Annotations)
 	found.version = version(written.Generation, written.ResourceVersion, ref)
 	r.injected(ctx, target, ref)
+	now := r.clock.Now()
+	if now.Sub(known.written) > 2*r.options.Interval {
+		r.writes.Forget(target) // it was quiet
+	}
+	pause := r.writes.When(target)
+	r.tracker.update(target, known.uid, func(s *state) { s.written, s.notBefore = now, now.Add(pause) })
 }
 
 // settle notes what a look came to, reports a change for better or worse, and says when to look again.

@@ -505,6 +505,32 @@ func TestAHintReadsConsistently(t *testing.T) {
 	}
 }
 
+func TestAFightIsNotFought(t *testing.T) {
+	r := newRig(t, nil)
+	rounds := 0
+	for begin := r.clock.Now(); r.clock.Since(begin) < 10*time.Minute; rounds++ {
+		r.targets.object.Webhooks[0].ClientConfig.CABundle = []byte("\n") // the other one is as fast as can be
+		r.targets.bump()
+		r.watchChange(true)
+		for again := r.work(t); again > 0; again = r.retry(t) {
+			r.clock.Step(again)
+		}
+		r.expect(t, caOne)
+	}
+	if rounds > 40 {
+		t.Errorf("%d writes in ten minutes", rounds)
+	}
+	// Once it is quiet, the next change is put right at once.
+	r.clock.Step(5 * time.Minute)
+	writes := r.targets.writes
+	r.targets.object.Webhooks[0].ClientConfig.CABundle = nil
+	r.targets.bump()
+	r.watchChange(true)
+	if again := r.work(t); again > 0 || r.targets.writes != writes+1 {
+		t.Errorf("looks again after %v; %d writes", again, r.targets.writes-writes)
+	}
+}
+
 func TestAHintSurvivesAnOutage(t *testing.T) {
 	r := newRig(t, caOne)
 	r.watch()
@@ -526,7 +552,8 @@ func TestAHintDuringALookIsNotLost(t *testing.T) {
 	r.watch()
 	r.work(t)
 	r.watch() // our own write
-	r.work(t) // what the hint queued
+	r.clock.Step(r.work(t)) // what the hint queued: just after a write, it waits a little
+	r.retry(t)
 	r.expect(t, append(bytes.Clone(caOne), caTwo...))
 }
 

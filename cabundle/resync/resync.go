@@ -30,7 +30,8 @@ const (
 	workers = 8
 	// requestTimeout bounds one request to the API server.
 	requestTimeout = 10 * time.Second
-	// firstRetry is the wait after the first "not yet"; it doubles up to Options.Interval.
+	// firstRetry is the wait after the first "not yet", and between the first two writes of a target; it doubles up to
+	// Options.Interval.
 	firstRetry = 50 * time.Millisecond
 )
 
@@ -61,6 +62,7 @@ type Resync struct {
 	clock   clock.Clock
 	tracker *tracker
 	retries workqueue.TypedRateLimiter[cabundle.Target]
+	writes  workqueue.TypedRateLimiter[cabundle.Target]
 }
 
 // New returns a Resync that reads sources from s and works on targets through t.
@@ -74,6 +76,7 @@ func New(o Options, s sourceReader, t targetClient, e record.EventRecorder, m *m
 		clock:   c,
 		tracker: newTracker(),
 		retries: workqueue.NewTypedItemExponentialFailureRateLimiter[cabundle.Target](firstRetry, o.Interval),
+		writes:  workqueue.NewTypedItemExponentialFailureRateLimiter[cabundle.Target](firstRetry, o.Interval),
 	}
 }
 

@@ -30,6 +30,8 @@ type state struct {
 	reported string    // the problem last reported; empty if there is none
 
 	unknownSince time.Time // when looks began to come to nothing: see Problem.Outage
+	written      time.Time // when caject last wrote it
+	notBefore    time.Time // when it may write it again
 }
 
 // stale reports that the source is known to have changed since the last look.
