@@ -202,7 +202,7 @@ func TestTrust(t *testing.T) {
 		"another CA":                   {holding(b.trusted.PEM()), leaf, names, now, "does not fit"},
 		"an unrelated CA":              {holding(cabundletest.CA("x", now, now.Add(time.Hour))), leaf, names, now, "does not fit"},
 		"a placeholder":                {holding([]byte("\n")), leaf, names, now, "does not fit"},
-		"no webhook":                   {holding(), leaf, names, now, "has no webhooks"},
+		"no webhook":                   {holding(), leaf, names, now, "does not exist, or has no webhooks"},
 		"nothing was read":             {nil, leaf, names, now, "has not been read yet"},
 		"no leaf":                      {holding(good), nil, names, now, "no serving certificate yet"},
 		"a leaf that has expired":      {holding(good), leaf, names, now.Add(2 * time.Hour), "does not fit"},

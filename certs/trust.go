@@ -43,7 +43,7 @@ func (t *trust) verify(now time.Time, leaf *tls.Certificate, names []string) err
 		return errors.New("there is no serving certificate yet")
 	}
 	if len(t.webhooks) == 0 {
-		return fmt.Errorf("%s has no webhooks", t.configuration)
+		return fmt.Errorf("%s does not exist, or has no webhooks", t.configuration)
 	}
 	for _, webhook := range t.webhooks {
 		for _, name := range names {

@@ -120,23 +120,22 @@ func version(generation int64, resourceVersion string, ref cabundle.Reference) s
 // repeatAfter is how long a watch that is refused is not logged again.
 const repeatAfter = time.Hour
 
-// watchErrors logs a watch that the API server refuses, by kind and cause, once an hour. The reflector tries again by
+// watchErrors logs a watch that the API server refuses, once an hour for each of its answers, which name the kind. The reflector tries again by
 // itself, and that the API server is away is logged by the transport, once for all.
 type watchErrors struct {
 	log  logr.Logger
-	seen sync.Map // type description and reason: when it was logged
+	seen sync.Map // answer: when it was logged
 }
 
-func (w *watchErrors) handle(_ context.Context, r *toolscache.Reflector, err error) {
+func (w *watchErrors) handle(_ context.Context, _ *toolscache.Reflector, err error) {
 	if !apierrors.IsForbidden(err) && !apierrors.IsUnauthorized(err) && !apierrors.IsNotFound(err) && !apierrors.IsMethodNotSupported(err) {
-		w.log.V(1).Info("Watch ended", "type", r.TypeDescription(), "error", err.Error())
+		w.log.V(1).Info("Watch ended", "error", err.Error())
 		return
 	}
-	key, now := r.TypeDescription()+string(apierrors.ReasonForError(err)), time.Now()
-	if last, logged := w.seen.Load(key); logged && now.Sub(last.(time.Time)) < repeatAfter {
+	answer, now := err.Error(), time.Now()
+	if last, logged := w.seen.Load(answer); logged && now.Sub(last.(time.Time)) < repeatAfter {
 		return
 	}
-	w.seen.Store(key, now)
-	w.log.Error(err, "Cannot watch; objects of this kind are filled at admission alone until it can",
-		"type", r.TypeDescription())
+	w.seen.Store(answer, now)
+	w.log.Error(err, "Cannot watch; objects of this kind are filled at admission alone until it can")
 }
