@@ -551,7 +551,7 @@ func TestAHintDuringALookIsNotLost(t *testing.T) {
 	}
 	r.watch()
 	r.work(t)
-	r.watch() // our own write
+	r.watch()               // our own write
 	r.clock.Step(r.work(t)) // what the hint queued: just after a write, it waits a little
 	r.retry(t)
 	r.expect(t, append(bytes.Clone(caOne), caTwo...))
