@@ -18,6 +18,8 @@ const (
 	TargetRefused Reason = "TargetRefused"
 	// TargetUnavailable: the API server did not answer about the target, or not in time.
 	TargetUnavailable Reason = "TargetUnavailable"
+	// SourceOutOfScope: the operator has told caject not to read such sources.
+	SourceOutOfScope Reason = "SourceOutOfScope"
 	// SourceNotFound: the Secret or Certificate does not exist (yet).
 	SourceNotFound Reason = "SourceNotFound"
 	// SourceForbidden: caject may not read it. The operator.
@@ -57,11 +59,11 @@ func (p *Problem) Error() string {
 	return p.Detail + " (" + p.Remedy + ")"
 }
 
-// Final reports that only a change of the target (or, for TargetTooLarge, of its source) can help, so that trying
-// again is of no use.
+// Final reports that only a change of the target (or, for TargetTooLarge, of its source) can help, or other flags of
+// caject's, so that trying again is of no use.
 func (p *Problem) Final() bool {
 	switch p.Reason {
-	case InvalidAnnotation, NotInjectable, TargetTooLarge:
+	case InvalidAnnotation, NotInjectable, TargetTooLarge, SourceOutOfScope:
 		return true
 	}
 	return false

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"gomodules.xyz/jsonpatch/v2"
@@ -34,14 +35,15 @@ type sourceReader interface {
 
 // Injector fills caBundles at admission. It implements [admission.Handler].
 type Injector struct {
+	kinds   []cabundle.Kind
 	source  sourceReader
 	metrics *metrics.Metrics
 	clock   clock.PassiveClock
 }
 
-// NewInjector returns an Injector that reads sources from s.
-func NewInjector(s sourceReader, m *metrics.Metrics, c clock.PassiveClock) *Injector {
-	return &Injector{source: s, metrics: m, clock: c}
+// NewInjector returns an Injector that fills objects of kinds, and reads sources from s.
+func NewInjector(kinds []cabundle.Kind, s sourceReader, m *metrics.Metrics, c clock.PassiveClock) *Injector {
+	return &Injector{kinds: kinds, source: s, metrics: m, clock: c}
 }
 
 // Handle answers one request. It is always allowed, with a patch of nothing but caBundle fields, and with a warning
@@ -51,7 +53,7 @@ func (i *Injector) Handle(ctx context.Context, req admission.Request) (response 
 		return admission.Errored(http.StatusBadRequest, errors.New("the AdmissionReview holds no request"))
 	}
 	kind, known := cabundle.KindOf(req.Kind.Group, req.Kind.Kind)
-	if !known || req.SubResource != "" || len(req.Object.Raw) == 0 {
+	if !known || !slices.Contains(i.kinds, kind) || req.SubResource != "" || len(req.Object.Raw) == 0 {
 		return admission.Allowed("")
 	}
 	if req.Operation != admissionv1.Create && req.Operation != admissionv1.Update {

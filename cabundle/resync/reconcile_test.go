@@ -531,6 +531,18 @@ func TestAFightIsNotFought(t *testing.T) {
 	}
 }
 
+func TestAKindThatIsSwitchedOffIsLeftAlone(t *testing.T) {
+	r := newRig(t, nil)
+	r.options.Kinds = []cabundle.Kind{cabundle.APIService}
+	r.watch()
+	r.work(t)
+	r.expect(t, nil)
+	r.options.Own = target // but caject's own configuration is filled
+	r.watch()
+	r.work(t)
+	r.expect(t, caOne)
+}
+
 func TestAHintSurvivesAnOutage(t *testing.T) {
 	r := newRig(t, caOne)
 	r.watch()

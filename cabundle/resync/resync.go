@@ -9,6 +9,7 @@ package resync
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"gomodules.xyz/jsonpatch/v2"
@@ -48,7 +49,12 @@ type targetClient interface {
 type Options struct {
 	// Interval is the time between two readings of each referenced source, and the most that "not yet" waits.
 	Interval time.Duration
-	// Observe, if set, is called for each change of a target of the four kinds, annotated or not. It must not block.
+	// Kinds are the kinds of target that are looked after; nil means all.
+	Kinds []cabundle.Kind
+	// Own is caject's own configuration: it is looked after whatever Kinds says.
+	Own cabundle.Target
+	// Observe, if set, is called for each change of an object of those kinds and of Own's, annotated or not. It must not
+	// block.
 	Observe func(cabundle.Target)
 }
 
@@ -67,6 +73,9 @@ type Resync struct {
 
 // New returns a Resync that reads sources from s and works on targets through t.
 func New(o Options, s sourceReader, t targetClient, e record.EventRecorder, m *metrics.Metrics, c clock.Clock) *Resync {
+	if o.Kinds == nil {
+		o.Kinds = cabundle.Kinds()
+	}
 	return &Resync{
 		options: o,
 		sources: s,
@@ -96,6 +105,9 @@ func (r *Resync) SetupWithManager(mgr manager.Manager) error {
 	watch := func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[cabundle.Target]) error {
 		r.tracker.setQueue(queue)
 		for _, kind := range cabundle.Kinds() {
+			if kind != r.options.Own.Kind && !slices.Contains(r.options.Kinds, kind) {
+				continue
+			}
 			if err := r.watch(ctx, mgr.GetCache(), kind); err != nil {
 				return err
 			}

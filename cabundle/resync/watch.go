@@ -3,6 +3,7 @@ package resync
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -79,7 +80,7 @@ func (r *Resync) see(kind cabundle.Kind, o any, changed bool) {
 	if problem != nil {
 		seen += problem.Detail // one malformed annotation is not the other
 	}
-	if annotated && object.DeletionTimestamp.IsZero() {
+	if annotated && object.DeletionTimestamp.IsZero() && r.wanted(target) {
 		r.tracker.see(target, state{
 			uid:     object.UID,
 			version: seen,
@@ -93,6 +94,11 @@ func (r *Resync) see(kind cabundle.Kind, o any, changed bool) {
 	if r.options.Observe != nil {
 		r.options.Observe(target)
 	}
+}
+
+// wanted reports that target is looked after.
+func (r *Resync) wanted(target cabundle.Target) bool {
+	return target == r.options.Own || slices.Contains(r.options.Kinds, target.Kind)
 }
 
 func (r *Resync) gone(kind cabundle.Kind, o any) {

@@ -46,19 +46,23 @@ func (f Freshness) Options() *metav1.GetOptions {
 // Reader reads sources.
 type Reader struct {
 	client      client.Reader
+	scope       cabundle.Scope
 	apiServerCA func() ([]byte, error)
 }
 
 // NewReader returns a Reader that GETs through c, which must not be backed by a cache: that would start to list and
-// watch Secrets. apiServerCA returns the API server's CA in PEM; it is called at each read, so that it follows
+// watch Secrets. Sources out of scope are refused without a GET. apiServerCA returns the API server's CA in PEM; it is called at each read, so that it follows
 // a change of the file.
-func NewReader(c client.Reader, apiServerCA func() ([]byte, error)) *Reader {
-	return &Reader{client: c, apiServerCA: apiServerCA}
+func NewReader(c client.Reader, scope cabundle.Scope, apiServerCA func() ([]byte, error)) *Reader {
+	return &Reader{client: c, scope: scope, apiServerCA: apiServerCA}
 }
 
 // Read returns the certificates that ref names. The Problem says why it gives none: of a reason that begins with
 // Source. A Problem that is an Outage says nothing about the source. It takes as long as ctx allows.
 func (r *Reader) Read(ctx context.Context, ref cabundle.Reference, freshness Freshness) (cabundle.Bundle, *cabundle.Problem) {
+	if problem := r.scope.Check(ref); problem != nil {
+		return cabundle.Bundle{}, problem
+	}
 	switch ref.Kind {
 	case cabundle.Secret:
 		return r.readSecret(ctx, ref.Namespace, ref.Name, cabundle.AllowDirectInjectionAnnotation, "true", freshness)

@@ -4,12 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/caject/caject/cabundle"
 )
 
 // options are what the command line sets.
@@ -28,6 +32,11 @@ type options struct {
 
 	resyncInterval time.Duration
 
+	namespaces        []string
+	ignoredNamespaces []string
+	certificates      bool
+	injectable        map[cabundle.Kind]*bool
+
 	loggingFormat string
 	verbosity     int
 }
@@ -43,6 +52,8 @@ func defaultOptions() *options {
 		caLifetime:           365 * 24 * time.Hour,
 		leafLifetime:         7 * 24 * time.Hour,
 		resyncInterval:       30 * time.Second,
+		certificates:         true,
+		injectable:           map[cabundle.Kind]*bool{},
 		loggingFormat:        "text",
 	}
 }
@@ -71,6 +82,17 @@ func (o *options) addFlags(flags *pflag.FlagSet) {
 
 	flags.DurationVar(&o.resyncInterval, "resync-interval", o.resyncInterval,
 		"Time between two readings of each referenced source.")
+
+	flags.StringSliceVar(&o.namespaces, "namespace", o.namespaces,
+		"Read sources in these namespaces only. The API server's CA is in every one.")
+	flags.StringSliceVar(&o.ignoredNamespaces, "ignore-namespaces", o.ignoredNamespaces,
+		"Do not read sources in these namespaces. Not together with --namespace.")
+	flags.BoolVar(&o.certificates, "enable-certificates-data-source", o.certificates,
+		"Read cert-manager's Certificates.")
+	for _, kind := range cabundle.Kinds() {
+		plural := kind.Resource().Resource
+		o.injectable[kind] = flags.Bool("enable-"+plural+"-injectable", true, "Inject into "+plural+".")
+	}
 
 	flags.StringVar(&o.loggingFormat, "logging-format", o.loggingFormat, "text or json.")
 	flags.IntVarP(&o.verbosity, "v", "v", o.verbosity, "Verbosity of the log: 0 is what an operator must see.")
@@ -112,6 +134,16 @@ func (o *options) validate() error {
 	if o.resyncInterval < 100*time.Millisecond {
 		wrong("resync-interval", "%s is less than 100ms", o.resyncInterval)
 	}
+	if len(o.namespaces) > 0 && len(o.ignoredNamespaces) > 0 {
+		wrong("namespace", "cannot be combined with --ignore-namespaces")
+	}
+	for flag, namespaces := range map[string][]string{"namespace": o.namespaces, "ignore-namespaces": o.ignoredNamespaces} {
+		for _, namespace := range namespaces {
+			if len(validation.IsDNS1123Label(namespace)) > 0 {
+				wrong(flag, "%q is not the name of a namespace", namespace)
+			}
+		}
+	}
 	if o.loggingFormat != "text" && o.loggingFormat != "json" {
 		wrong("logging-format", "%q is neither text nor json", o.loggingFormat)
 	}
@@ -119,6 +151,25 @@ func (o *options) validate() error {
 		wrong("v", "must not be negative")
 	}
 	return errors.Join(errs...)
+}
+
+// kinds are the kinds of target that are injected into.
+func (o *options) kinds() []cabundle.Kind {
+	return slices.DeleteFunc(cabundle.Kinds(), func(kind cabundle.Kind) bool {
+		enabled, known := o.injectable[kind]
+		return known && !*enabled
+	})
+}
+
+// scope says which sources are read.
+func (o *options) scope() cabundle.Scope {
+	own := o.caSecretName()
+	return cabundle.Scope{
+		Namespaces:        o.namespaces,
+		IgnoredNamespaces: o.ignoredNamespaces,
+		NoCertificates:    !o.certificates,
+		Own:               cabundle.Reference{Kind: cabundle.Secret, Namespace: own.Namespace, Name: own.Name},
+	}
 }
 
 func (o *options) caSecretName() types.NamespacedName {

@@ -56,7 +56,7 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 		return fmt.Errorf("make a client of the API server: %w", err)
 	}
 	counters := metrics.New(crmetrics.Registry)
-	sources := source.NewReader(reader, apiServerCA(o.kubeconfig))
+	sources := source.NewReader(reader, o.scope(), apiServerCA(o.kubeconfig))
 	own := cabundle.Target{Kind: cabundle.MutatingWebhookConfiguration, Name: o.webhookConfiguration}
 
 	// Each tells the other: the keeper that the CA has changed, resync that our configuration has.
@@ -70,7 +70,7 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 		Changed:       func(ref cabundle.Reference) { loop.Hint(ref) },
 	}, reader, targets, clock.RealClock{})
 	server := newWebhookServer(o, keeper)
-	server.Register(webhook.InjectPath, webhook.NewHandler(webhook.NewInjector(sources, counters, clock.RealClock{})))
+	server.Register(webhook.InjectPath, webhook.NewHandler(webhook.NewInjector(o.kinds(), sources, counters, clock.RealClock{})))
 
 	recorder, stopEvents, err := newEventRecorder(config, mgr)
 	if err != nil {
@@ -79,6 +79,8 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 	defer stopEvents()
 	loop = resync.New(resync.Options{
 		Interval: o.resyncInterval,
+		Kinds:    o.kinds(),
+		Own:      own,
 		Observe: func(t cabundle.Target) {
 			if t == own {
 				keeper.Wake()

@@ -129,6 +129,8 @@ func TestValuesThatAreWrongAreRefused(t *testing.T) {
 		"webhook.url=https://:8443": "url",
 		"webhook.url=https://u@h":   "url",
 		"logging.format=xml":        "format",
+		"targets.secrets=true":      "secrets",
+		"sources.namespaces={A}":    "namespaces",
 	} {
 		t.Run(value, func(t *testing.T) {
 			t.Parallel()
@@ -142,7 +144,7 @@ func TestValuesThatAreWrongAreRefused(t *testing.T) {
 // TestAPlainInstallIsAccepted has the API server check all objects of the chart as it is.
 func TestAPlainInstallIsAccepted(t *testing.T) {
 	t.Parallel()
-	for name, values := range map[string][]string{"plain": nil, "a name that looks like a number": {"nameOverride=12e45", "enabled=true"}, "one replica": {"replicaCount=1"}, "no flow schema": {"flowSchema.create=false"}} {
+	for name, values := range map[string][]string{"plain": nil, "a name that looks like a number": {"nameOverride=12e45", "enabled=true"}, "one replica": {"replicaCount=1"}, "no flow schema": {"flowSchema.create=false"}, "webhook configurations alone": {"targets.apiservices=false", "targets.customresourcedefinitions=false"}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			args := append([]string{"install", "another", filepath.Join(projectRoot(t), "charts", "caject"), "--namespace", namespace, "--dry-run=server"}, sets(values)...)

@@ -291,12 +291,16 @@ func TestRenewal(t *testing.T) {
 	if err := process.WaitReady(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	ca := playground.NewCA("renewal")
+	i.create(t, playground.NewSecret(namespace, "renewal", ca))
 	cas, leaves := map[string]bool{}, map[string]bool{}
 	for n := 0; len(cas) < 3 || len(leaves) < 5; n++ {
 		if n > 200 {
 			t.Fatalf("after %d objects it has had %d CAs and %d leaves", n, len(cas), len(leaves))
 		}
-		i.works(t, fmt.Sprintf("renewal%03d", n))
+		crd := playground.NewCRD(fmt.Sprintf("renewal%03d", n), playground.FromSecret(namespace, "renewal"))
+		i.create(t, crd)
+		i.filled(t, crd, ca)
 		secret := i.caSecret(t)
 		leaf, err := served(i.WebhookPort, secret.Data["ca.crt"])
 		if err != nil {
@@ -305,6 +309,10 @@ func TestRenewal(t *testing.T) {
 		cas[string(secret.Data["tls.crt"])], leaves[leaf.SerialNumber.String()] = true, true
 		time.Sleep(200 * time.Millisecond)
 	}
+	if err := process.WaitReady(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	i.works(t, "renewed")
 	if trusted := len(i.caSecret(t).Data["ca.crt"]); trusted > 64<<10 {
 		t.Errorf("the bundle of caject's own CA has grown to %d bytes", trusted)
 	}
