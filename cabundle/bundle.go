@@ -155,3 +155,14 @@ func (b Bundle) Digest() string {
 	sum := sha256.Sum256(b.PEM())
 	return hex.EncodeToString(sum[:])
 }
+
+// FirstExpiry returns when the first certificate of b expires, or the zero time if b is empty.
+func (b Bundle) FirstExpiry() time.Time {
+	var first time.Time
+	for _, certificate := range b.certificates {
+		if first.IsZero() || certificate.NotAfter.Before(first) {
+			first = certificate.NotAfter
+		}
+	}
+	return first
+}

@@ -96,6 +96,7 @@ func (i *Injector) inject(ctx context.Context, object cabundle.Object, old *cabu
 		ctx, cancel := context.WithTimeout(ctx, sourceTimeout)
 		defer cancel()
 		bundle, problem = source.ReadSafely(ctx, i.source, ref, source.Consistent)
+		i.metrics.SourceRead(metrics.Admission, problem)
 	}
 	patch, unfilled := cabundle.Inject(i.clock.Now(), object, old, bundle)
 	if problem == nil {

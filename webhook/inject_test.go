@@ -191,7 +191,7 @@ func TestInjectorAnswersForWebhookConfigurationsToo(t *testing.T) {
 	if diff := cmp.Diff(want, got.Patches); diff != "" || !got.Allowed {
 		t.Error(diff)
 	}
-	expectMetrics(t, registry, `
+	expectMetrics(t, registry, "caject_injections_total", `
 # HELP caject_injections_total Objects whose caBundle was filled or changed, by path and kind.
 # TYPE caject_injections_total counter
 caject_injections_total{kind="MutatingWebhookConfiguration",path="admission"} 1
@@ -212,16 +212,16 @@ func TestInjectorCountsRefusals(t *testing.T) {
 	for range 2 {
 		injector.Handle(t.Context(), request(t, cabundle.CustomResourceDefinition, crd(annotated, nil), nil))
 	}
-	expectMetrics(t, registry, `
+	expectMetrics(t, registry, "caject_refusals_total", `
 # HELP caject_refusals_total Attempts that left an annotated object as it was, by path and reason.
 # TYPE caject_refusals_total counter
 caject_refusals_total{path="admission",reason="InternalError"} 2
 `)
 }
 
-func expectMetrics(t *testing.T, registry *prometheus.Registry, want string) {
+func expectMetrics(t *testing.T, registry *prometheus.Registry, name, want string) {
 	t.Helper()
-	if err := testutil.GatherAndCompare(registry, strings.NewReader(want)); err != nil {
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), name); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,7 +1,9 @@
-// Package metrics counts what caject does. The counters are served beside those of controller-runtime.
+// Package metrics counts what caject does. docs/metrics.md lists all that is served; a test compares the two.
 package metrics
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caject/caject/cabundle"
@@ -16,13 +18,16 @@ const (
 	Resync    Path = "resync"
 )
 
-// Metrics are caject's own counters.
+// Metrics are caject's own counters. (The state of each target is collected by package resync, which knows it.)
 type Metrics struct {
-	injections *prometheus.CounterVec
-	refusals   *prometheus.CounterVec
+	injections     *prometheus.CounterVec
+	refusals       *prometheus.CounterVec
+	reads          *prometheus.CounterVec
+	resyncDuration prometheus.Histogram
+	resyncSuccess  prometheus.Gauge
 }
 
-// New registers the counters with r.
+// New registers the metrics with r.
 func New(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		injections: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -33,8 +38,21 @@ func New(r prometheus.Registerer) *Metrics {
 			Name: "caject_refusals_total",
 			Help: "Attempts that left an annotated object as it was, by path and reason.",
 		}, []string{"path", "reason"}),
+		reads: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "caject_source_reads_total",
+			Help: "Sources that were read, by path and by reason why they gave nothing (empty if they did).",
+		}, []string{"path", "reason"}),
+		resyncDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "caject_resync_duration_seconds",
+			Help:    "How long it took to read each referenced source once.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 4, 8),
+		}),
+		resyncSuccess: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "caject_resync_last_success_timestamp_seconds",
+			Help: "When the periodic loop last got an answer about each referenced source.",
+		}),
 	}
-	r.MustRegister(m.injections, m.refusals)
+	r.MustRegister(m.injections, m.refusals, m.reads, m.resyncDuration, m.resyncSuccess)
 	return m
 }
 
@@ -46,4 +64,21 @@ func (m *Metrics) Injected(path Path, kind cabundle.Kind) {
 // Refused counts an object that was not filled.
 func (m *Metrics) Refused(path Path, reason cabundle.Reason) {
 	m.refusals.WithLabelValues(string(path), string(reason)).Inc()
+}
+
+// SourceRead counts a source that was read; problem is why it gave nothing, or nil.
+func (m *Metrics) SourceRead(path Path, problem *cabundle.Problem) {
+	reason := cabundle.Reason("")
+	if problem != nil {
+		reason = problem.Reason
+	}
+	m.reads.WithLabelValues(string(path), string(reason)).Inc()
+}
+
+// Resynced notes a round of the periodic loop; complete is false if something did not answer.
+func (m *Metrics) Resynced(start, end time.Time, complete bool) {
+	m.resyncDuration.Observe(end.Sub(start).Seconds())
+	if complete {
+		m.resyncSuccess.Set(float64(end.UnixMilli()) / 1000)
+	}
 }

@@ -2,6 +2,7 @@ package resync
 
 import (
 	"context"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -33,29 +34,36 @@ func (r *Resync) loop(ctx context.Context) error {
 // readAll reads each referenced source once, from the API server's watch cache, and has those targets looked at that
 // were filled from something else, or hold a certificate that has expired.
 func (r *Resync) readAll(ctx context.Context) {
+	start := r.clock.Now()
+	var outages atomic.Int32
 	var group errgroup.Group
 	group.SetLimit(workers)
 	for _, ref := range r.tracker.references() {
 		group.Go(func() error {
-			r.readOne(ctx, ref)
+			if !r.readOne(ctx, ref) {
+				outages.Add(1)
+			}
 			return nil
 		})
 	}
 	_ = group.Wait() // none returns an error
+	r.metrics.Resynced(start, r.clock.Now(), outages.Load() == 0)
 }
 
-func (r *Resync) readOne(ctx context.Context, ref cabundle.Reference) {
+// readOne reads one source, and returns whether something answered.
+func (r *Resync) readOne(ctx context.Context, ref cabundle.Reference) bool {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	bundle, problem := source.ReadSafely(ctx, r.sources, ref, source.Cached)
+	bundle, problem := r.read(ctx, ref, source.Cached)
 	if problem != nil && problem.Outage() {
 		log.FromContext(ctx).V(1).Info("Source not read", "source", ref, "detail", problem.Detail)
-		return
+		return false
 	}
 	outcome, now := outcomeOf(bundle, problem), r.clock.Now()
 	r.tracker.refresh(ref, func(s state) bool {
 		return s.outcome != "" && s.outcome != outcome || s.expired(now)
 	})
+	return true
 }
 
 // Hint says that a source may have changed: its targets are looked at right away, with consistent reads.

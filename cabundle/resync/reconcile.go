@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/metrics"
 	"github.com/caject/caject/cabundle/source"
 )
 
@@ -22,6 +23,9 @@ type look struct {
 	version string // of the target
 	outcome string // of reading the source; empty if it was not read
 	expiry  time.Time
+	// sourceExpiry is when the first certificate of the source expires; zero if it was not read.
+	sourceExpiry time.Time
+
 	patch   []jsonpatch.Operation
 	problem *cabundle.Problem // why not all is right once patch is written
 	waiting bool              // the problem is that of the source alone
@@ -93,7 +97,8 @@ func (r *Resync) look(ctx context.Context, target cabundle.Target, freshness sou
 	if found.gone || found.problem != nil {
 		return found
 	}
-	bundle, problem := source.ReadSafely(ctx, r.sources, ref, freshness)
+	bundle, problem := r.read(ctx, ref, freshness)
+	found.sourceExpiry = bundle.FirstExpiry()
 	found.outcome, found.problem = outcomeOf(bundle, problem), problem
 	found.waiting = problem != nil
 	if problem == nil {
@@ -104,11 +109,18 @@ func (r *Resync) look(ctx context.Context, target cabundle.Target, freshness sou
 	return found
 }
 
+// read reads a source, and counts it.
+func (r *Resync) read(ctx context.Context, ref cabundle.Reference, freshness source.Freshness) (cabundle.Bundle, *cabundle.Problem) {
+	bundle, problem := source.ReadSafely(ctx, r.sources, ref, freshness)
+	r.metrics.SourceRead(metrics.Resync, problem)
+	return bundle, problem
+}
+
 // lookAtSource reads the source of a target alone; the problem, if any, is the source's.
 func (r *Resync) lookAtSource(ctx context.Context, known state, freshness source.Freshness) look {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	bundle, problem := source.ReadSafely(ctx, r.sources, known.ref, freshness)
+	bundle, problem := r.read(ctx, known.ref, freshness)
 	return look{version: known.version, outcome: outcomeOf(bundle, problem), problem: problem, waiting: problem != nil}
 }
 
@@ -157,6 +169,13 @@ func (r *Resync) settle(ctx context.Context, target cabundle.Target, known state
 			return
 		}
 		s.answered, s.outcome, s.expiry = known.refreshes, found.outcome, found.expiry
+		s.looked, s.problem = true, ""
+		if found.problem != nil {
+			s.problem = found.problem.Reason
+		}
+		if !found.sourceExpiry.IsZero() {
+			s.sourceExpiry = found.sourceExpiry
+		}
 		s.checked, s.waiting = found.version, ""
 		if again {
 			s.checked = ""

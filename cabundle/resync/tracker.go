@@ -29,6 +29,11 @@ type state struct {
 	expiry   time.Time // when the first certificate in it expires; zero if none will
 	reported string    // the problem last reported; empty if there is none
 
+	// For the metrics.
+	looked       bool            // there was a look that came to something
+	problem      cabundle.Reason // that it came to; empty if all is right
+	sourceExpiry time.Time       // when the first certificate of the source expires; zero if that is not known
+
 	unknownSince time.Time // when looks began to come to nothing: see Problem.Outage
 	written      time.Time // when caject last wrote it
 	notBefore    time.Time // when it may write it again
@@ -112,6 +117,17 @@ func (t *tracker) update(target cabundle.Target, uid types.UID, change func(*sta
 	if s, ok := t.states[target]; ok && s.uid == uid {
 		change(s)
 	}
+}
+
+// snapshot returns a copy of all that is known.
+func (t *tracker) snapshot() map[cabundle.Target]state {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := make(map[cabundle.Target]state, len(t.states))
+	for target, s := range t.states {
+		all[target] = *s
+	}
+	return all
 }
 
 // references returns the sources that targets name.

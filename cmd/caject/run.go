@@ -89,6 +89,7 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 	}, sources, targets, recorder, counters, clock.RealClock{})
 
 	if err := errors.Join(
+		crmetrics.Registry.Register(loop),
 		mgr.Add(server),
 		mgr.Add(keeper),
 		loop.SetupWithManager(mgr),

@@ -8,11 +8,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -135,32 +132,4 @@ func TestUnannotatedObjectsCostNoCall(t *testing.T) {
 	if n := i.calls(t); n != 1 {
 		t.Errorf("%v calls for one annotated object", n)
 	}
-}
-
-// calls returns how many admission requests caject says that it has served.
-func (i *installation) calls(t *testing.T) float64 {
-	t.Helper()
-	response, err := http.Get(fmt.Sprintf("http://localhost:%d/metrics", i.MetricsPort))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	family := families["controller_runtime_webhook_requests_total"]
-	if family == nil {
-		t.Fatal("there is no such metric")
-	}
-	total := 0.0
-	for _, metric := range family.Metric {
-		for _, label := range metric.Label {
-			if label.GetName() == "webhook" && strings.HasPrefix(label.GetValue(), "/inject") {
-				total += metric.Counter.GetValue()
-			}
-		}
-	}
-	return total
 }
