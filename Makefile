@@ -60,7 +60,7 @@ up: build assets ## Start a playground and leave it running; its files are in .r
 	@bin/playground up -caject=$(CAJECT)
 
 .PHONY: down
-down: ## End the playground.
+down: ## End the playground and remove .run with its logs.
 	@cd test && go build -o ../bin/playground ./cmd/playground
 	@bin/playground down
 
@@ -69,5 +69,5 @@ fmt: ## Format the code.
 	gofmt -w $$(git ls-files '*.go')
 
 .PHONY: clean
-clean: down ## Remove all that was built.
+clean: down ## Remove all that was built, etcd and kube-apiserver too (ten minutes to build again).
 	rm -rf bin

@@ -40,7 +40,7 @@ func (r *Resync) report(ctx context.Context, target cabundle.Target, known state
 	logger := log.FromContext(ctx)
 	if problem == nil {
 		if known.reported != "" {
-			r.event(target, known.uid, corev1.EventTypeNormal, "Injected", "the caBundle is right now")
+			r.event(target, known.uid, corev1.EventTypeNormal, "Injected", "caBundle injected")
 		}
 		return ""
 	}

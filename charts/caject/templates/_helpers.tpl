@@ -40,15 +40,3 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- printf "%s.%s.svc" (include "caject.fullname" .) .Release.Namespace -}}
 {{- end -}}
 {{- end -}}
-
-{{/* Sources are read one at a time, by name. Never list, never watch. */}}
-{{- define "caject.sourceRules" -}}
-- apiGroups: [""]
-  resources: [secrets]
-  verbs: [get]
-{{- if .Values.sources.certificates }}
-- apiGroups: [cert-manager.io]
-  resources: [certificates]
-  verbs: [get]
-{{- end }}
-{{- end -}}
