@@ -3,6 +3,7 @@ package resync
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"gomodules.xyz/jsonpatch/v2"
@@ -19,7 +20,7 @@ import (
 // look is what was found when a target and its source were read.
 type look struct {
 	object  cabundle.Object
-	gone    bool   // the target is gone, or does not ask for injection any more: the watch will say so too
+	gone    bool   // the target is gone, or asks for something else by now: the watch will say so too
 	version string // of the target
 	outcome string // of reading the source; empty if it was not read
 	expiry  time.Time
@@ -64,42 +65,45 @@ func (r *Resync) Reconcile(ctx context.Context, target cabundle.Target) (reconci
 				return r.settle(ctx, target, known, found), nil
 			}
 		} else if !known.work {
-			if found := r.look(ctx, target, source.Cached); found.right() && found.isOf(known) {
+			if found := r.look(ctx, target, known, source.Cached); found.right() && found.isOf(known) {
 				return r.settle(ctx, target, known, found), nil
 			}
 		}
 	}
-	found := r.look(ctx, target, source.Consistent)
+	found := r.look(ctx, target, known, source.Consistent)
 	if len(found.patch) > 0 {
 		r.write(ctx, target, known, &found)
 	}
 	return r.settle(ctx, target, known, found), nil
 }
 
-// look reads target and its source, and decides what to change.
-func (r *Resync) look(ctx context.Context, target cabundle.Target, freshness source.Freshness) look {
+// look reads target and its source, both at once, and decides what to change.
+func (r *Resync) look(ctx context.Context, target cabundle.Target, known state, freshness source.Freshness) look {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	var (
+		reading sync.WaitGroup
+		bundle  cabundle.Bundle
+		problem *cabundle.Problem
+	)
+	reading.Go(func() { bundle, problem = r.read(ctx, known.ref, freshness) })
 	object, err := r.targets.Get(ctx, target, freshness)
+	reading.Wait()
 	if err != nil {
 		return look{gone: apierrors.IsNotFound(err), problem: targetProblem(target, err)}
 	}
-	ref, annotated, problem := cabundle.ReferenceOf(object.Annotations)
+	ref, annotated, malformed := cabundle.ReferenceOf(object.Annotations)
 	found := look{
 		object:  object,
-		gone:    !annotated || object.Deleting,
+		gone:    !annotated || malformed != nil || ref != known.ref || object.Deleting,
 		version: version(object.Generation, object.ResourceVersion, ref),
-		problem: problem,
-	}
-	if problem == nil {
-		found.problem = object.NotInjectableProblem()
+		problem: object.NotInjectableProblem(),
 	}
 	if found.gone || found.problem != nil {
 		return found
 	}
-	bundle, problem := r.read(ctx, ref, freshness)
-	found.sourceExpiry = bundle.FirstExpiry()
 	found.outcome, found.problem = outcomeOf(bundle, problem), problem
+	found.sourceExpiry = bundle.FirstExpiry()
 	found.waiting = problem != nil
 	if problem == nil {
 		now := r.clock.Now()

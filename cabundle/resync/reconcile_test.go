@@ -631,6 +631,20 @@ func TestWhatIsGoneOrNotAnnotatedIsForgotten(t *testing.T) {
 	}
 }
 
+func TestATargetThatAsksForAnotherSourceByNowWaitsForTheWatch(t *testing.T) {
+	r := newRig(t, nil)
+	r.watch()
+	r.targets.object.Annotations[cabundle.InjectCAFromSecretAnnotation] = "ns/other"
+	r.targets.bump()
+	if again := r.work(t); again > 0 || r.targets.writes > 0 {
+		t.Errorf("looks again after %v, %d writes", again, r.targets.writes)
+	}
+	r.expectEvent(t, "")
+	r.watch()
+	r.work(t)
+	r.expect(t, caOne)
+}
+
 func TestATargetThatWasMadeAgainIsLookedAtAgain(t *testing.T) {
 	r := newRig(t, caOne)
 	r.watch()
