@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"time"
 
 	"gomodules.xyz/jsonpatch/v2"
@@ -107,17 +108,9 @@ func lastExpiry(b Bundle) time.Time {
 // NextExpiry returns when the first certificate that is now in object or source expires, or the zero time if none
 // will: until then Inject says the same of the same object and source.
 func NextExpiry(now time.Time, object Object, source Bundle) time.Time {
-	var next time.Time
-	consider := func(b Bundle) {
-		for _, certificate := range b.certificates {
-			if at := certificate.NotAfter; !now.After(at) && (next.IsZero() || at.Before(next)) {
-				next = at
-			}
-		}
-	}
-	consider(source)
+	all := slices.Clone(source.certificates)
 	for _, field := range object.Fields {
-		consider(ParseExisting(field.CABundle))
+		all = append(all, ParseExisting(field.CABundle).certificates...)
 	}
-	return next
+	return Bundle{all}.Unexpired(now).FirstExpiry()
 }

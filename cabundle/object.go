@@ -53,8 +53,7 @@ func ParseObject(kind Kind, raw []byte) Object {
 	}
 	// Only the value of a wanted key is unescaped: last-applied-configuration can be as large as the object.
 	metadata.Get("annotations").ForEach(func(key, value gjson.Result) bool {
-		switch name := key.String(); name {
-		case InjectCAFromSecretAnnotation, InjectCAFromAnnotation, InjectAPIServerCAAnnotation:
+		if name := key.String(); AsksForInjection(name) {
 			object.Annotations[name] = value.String()
 		}
 		return true

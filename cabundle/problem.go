@@ -1,5 +1,7 @@
 package cabundle
 
+import "fmt"
+
 // Reason says in one CamelCase word why a target is not injected. The words appear in Events, metrics and logs, and
 // do not change from one release to the next.
 type Reason string
@@ -87,4 +89,18 @@ func (p *Problem) Next() string {
 		return "caject leaves the object as it is until it changes"
 	}
 	return "caject keeps trying and injects it then"
+}
+
+// Message says in one line that a target is not injected, why, what to do, and what caject does by itself.
+func (p *Problem) Message() string {
+	return "caBundle not injected: " + p.Error() + "; " + p.Next()
+}
+
+// Panicked is the Problem of a bug of caject's that was met in working on what.
+func Panicked(what fmt.Stringer) *Problem {
+	return &Problem{
+		Reason:   InternalError,
+		Detail:   "caject failed on " + what.String() + " (a bug: its log says more)",
+		Answered: true,
+	}
 }

@@ -18,6 +18,15 @@ const (
 	InjectAPIServerCAAnnotation = "cert-manager.io/inject-apiserver-ca"
 )
 
+// AsksForInjection reports that key is one of the annotations on targets.
+func AsksForInjection(key string) bool {
+	switch key {
+	case InjectCAFromSecretAnnotation, InjectCAFromAnnotation, InjectAPIServerCAAnnotation:
+		return true
+	}
+	return false
+}
+
 // Annotations on Secrets: the opt-in without which a Secret is never used.
 const (
 	// AllowDirectInjectionAnnotation must be exactly "true" on a Secret that a target names directly.

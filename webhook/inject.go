@@ -64,10 +64,7 @@ func (i *Injector) Handle(ctx context.Context, req admission.Request) (response 
 	defer func() {
 		if r := recover(); r != nil {
 			log.FromContext(ctx).Error(fmt.Errorf("panic: %v", r), "Recovered in admission", "target", target, "stack", string(debug.Stack()))
-			response = i.allow(target, nil, &cabundle.Problem{
-				Reason: cabundle.InternalError,
-				Detail: "caject failed on " + target.String() + " (a bug: its log says more)",
-			})
+			response = i.allow(target, nil, cabundle.Panicked(target))
 		}
 	}()
 
@@ -112,14 +109,9 @@ func (i *Injector) allow(target cabundle.Target, patch []jsonpatch.Operation, pr
 	switch {
 	case problem != nil:
 		i.metrics.Refused(metrics.Admission, problem.Reason)
-		response.Warnings = []string{Warning(problem)}
+		response.Warnings = []string{"caject: " + problem.Message()}
 	case len(patch) > 0:
 		i.metrics.Injected(metrics.Admission, target.Kind)
 	}
 	return response
-}
-
-// Warning returns what the person who applied an object reads about problem, in one line.
-func Warning(problem *cabundle.Problem) string {
-	return "caject: caBundle not injected: " + problem.Error() + "; " + problem.Next()
 }

@@ -2,7 +2,6 @@ package resync
 
 import (
 	"context"
-	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -35,35 +34,29 @@ func (r *Resync) loop(ctx context.Context) error {
 // were filled from something else, or hold a certificate that has expired.
 func (r *Resync) readAll(ctx context.Context) {
 	start := r.clock.Now()
-	var outages atomic.Int32
 	var group errgroup.Group
 	group.SetLimit(workers)
 	for _, ref := range r.tracker.references() {
-		group.Go(func() error {
-			if !r.readOne(ctx, ref) {
-				outages.Add(1)
-			}
-			return nil
-		})
+		group.Go(func() error { return r.readOne(ctx, ref) })
 	}
-	_ = group.Wait() // none returns an error
-	r.metrics.Resynced(start, r.clock.Now(), outages.Load() == 0)
+	err := group.Wait()
+	r.metrics.Resynced(start, r.clock.Now(), err == nil)
 }
 
-// readOne reads one source, and returns whether something answered.
-func (r *Resync) readOne(ctx context.Context, ref cabundle.Reference) bool {
+// readOne reads one source. The error is an outage.
+func (r *Resync) readOne(ctx context.Context, ref cabundle.Reference) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	bundle, problem := r.read(ctx, ref, source.Cached)
 	if problem != nil && problem.Outage() {
 		log.FromContext(ctx).V(1).Info("Source not read", "source", ref, "detail", problem.Detail)
-		return false
+		return problem
 	}
 	outcome, now := outcomeOf(bundle, problem), r.clock.Now()
 	r.tracker.refresh(ref, func(s state) bool {
 		return s.outcome != "" && s.outcome != outcome || s.expired(now)
 	})
-	return true
+	return nil
 }
 
 // Hint says that a source may have changed: its targets are looked at right away, with consistent reads.

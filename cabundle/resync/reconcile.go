@@ -8,7 +8,6 @@ import (
 
 	"gomodules.xyz/jsonpatch/v2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -217,7 +216,7 @@ func targetProblem(target cabundle.Target, err error) *cabundle.Problem {
 		return &cabundle.Problem{
 			Reason:   cabundle.TargetUnavailable,
 			Detail:   err.Error(),
-			Answered: apierrors.ReasonForError(err) != metav1.StatusReasonUnknown,
+			Answered: source.Answered(err),
 		}
 	}
 }

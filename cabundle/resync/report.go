@@ -53,8 +53,7 @@ func (r *Resync) report(ctx context.Context, target cabundle.Target, known state
 	text := string(problem.Reason) + ": " + problem.Detail
 	if text != known.reported {
 		logger.Info("Not injected", "reason", problem.Reason, "detail", problem.Detail, "remedy", problem.Remedy)
-		r.event(target, known.uid, corev1.EventTypeWarning, string(problem.Reason),
-			"caBundle not injected: "+problem.Error()+"; "+problem.Next())
+		r.event(target, known.uid, corev1.EventTypeWarning, string(problem.Reason), problem.Message())
 	}
 	return text
 }

@@ -76,6 +76,9 @@ func New(o Options, s sourceReader, t targetClient, e record.EventRecorder, m *m
 	if o.Kinds == nil {
 		o.Kinds = cabundle.Kinds()
 	}
+	if o.Observe == nil {
+		o.Observe = func(cabundle.Target) {}
+	}
 	return &Resync{
 		options: o,
 		sources: s,

@@ -40,10 +40,8 @@ func strip(o any) (any, error) {
 		Generation:        object.Generation,
 		DeletionTimestamp: object.DeletionTimestamp,
 	}
-	for _, key := range []string{
-		cabundle.InjectCAFromSecretAnnotation, cabundle.InjectCAFromAnnotation, cabundle.InjectAPIServerCAAnnotation,
-	} {
-		if value, ok := object.Annotations[key]; ok {
+	for key, value := range object.Annotations {
+		if cabundle.AsksForInjection(key) {
 			metav1.SetMetaDataAnnotation(&kept, key, value)
 		}
 	}
@@ -91,9 +89,7 @@ func (r *Resync) see(kind cabundle.Kind, o any, changed bool) {
 	} else {
 		r.tracker.forget(target)
 	}
-	if r.options.Observe != nil {
-		r.options.Observe(target)
-	}
+	r.options.Observe(target)
 }
 
 // wanted reports that target is looked after.
@@ -108,9 +104,7 @@ func (r *Resync) gone(kind cabundle.Kind, o any) {
 	if object, ok := o.(*metav1.PartialObjectMetadata); ok {
 		target := cabundle.Target{Kind: kind, Name: object.Name}
 		r.tracker.forget(target)
-		if r.options.Observe != nil {
-			r.options.Observe(target)
-		}
+		r.options.Observe(target)
 	}
 }
 
@@ -126,8 +120,8 @@ func version(generation int64, resourceVersion string, ref cabundle.Reference) s
 // repeatAfter is how long a watch that is refused is not logged again.
 const repeatAfter = time.Hour
 
-// watchErrors logs a watch that the API server refuses, once an hour for each of its answers, which name the kind. The reflector tries again by
-// itself, and that the API server is away is logged by the transport, once for all.
+// watchErrors logs a watch that the API server refuses, once an hour for each of its answers, which name the kind. The
+// reflector tries again by itself, and that the API server is away is logged by the transport, once for all.
 type watchErrors struct {
 	log  logr.Logger
 	seen sync.Map // answer: when it was logged

@@ -172,7 +172,10 @@ func readProblem(ctx context.Context, object string, err error) *cabundle.Proble
 		return &cabundle.Problem{
 			Reason:   cabundle.SourceUnavailable,
 			Detail:   fmt.Sprintf("%s could not be read: %v", object, err),
-			Answered: apierrors.ReasonForError(err) != metav1.StatusReasonUnknown,
+			Answered: Answered(err),
 		}
 	}
 }
+
+// Answered reports that err is the API server's word, not that of something on the way to it.
+func Answered(err error) bool { return apierrors.ReasonForError(err) != metav1.StatusReasonUnknown }

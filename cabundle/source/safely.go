@@ -20,11 +20,7 @@ func ReadSafely(ctx context.Context, r reader, ref cabundle.Reference, freshness
 	defer func() {
 		if p := recover(); p != nil {
 			log.FromContext(ctx).Error(fmt.Errorf("panic: %v", p), "Recovered in reading a source", "source", ref, "stack", string(debug.Stack()))
-			bundle, problem = cabundle.Bundle{}, &cabundle.Problem{
-				Reason:   cabundle.InternalError,
-				Detail:   "caject failed on " + ref.String() + " (a bug: its log says more)",
-				Answered: true,
-			}
+			bundle, problem = cabundle.Bundle{}, cabundle.Panicked(ref)
 		}
 	}()
 	return r.Read(ctx, ref, freshness)

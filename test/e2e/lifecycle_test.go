@@ -93,12 +93,11 @@ func TestReplicasThatStartTogetherAgreeOnOneCA(t *testing.T) {
 
 func freePort(t *testing.T) int {
 	t.Helper()
-	listener, err := net.Listen("tcp", "localhost:0")
-	if err != nil {
+	var port int
+	if err := playground.FreePorts(&port); err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 func TestTheAPIServerIsAway(t *testing.T) {

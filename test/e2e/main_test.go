@@ -153,8 +153,7 @@ func own(t *testing.T, values ...string) *installation {
 
 // start runs caject with the arguments of the chart, and more.
 func (i *installation) start(log string, args ...string) (*playground.Process, error) {
-	command := append(append([]string{binary}, i.Args...), args...)
-	return playground.StartProcess(command, i.HealthPort, filepath.Join(i.control.Dir, log))
+	return i.Start(binary, filepath.Join(i.control.Dir, log), args...)
 }
 
 // run runs caject until the test ends.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -28,10 +29,20 @@ type Installation struct {
 	WebhookPort, HealthPort, MetricsPort int
 }
 
+// Command returns the command line of program as caject, the program first, with args behind those of the chart.
+func (i *Installation) Command(program string, args ...string) []string {
+	return slices.Concat([]string{program}, i.Args, args)
+}
+
+// Start runs Command. Its log goes to logPath.
+func (i *Installation) Start(program, logPath string, args ...string) (*Process, error) {
+	return startProcess(i.Command(program, args...), i.HealthPort, logPath)
+}
+
 // Install installs the chart with helm, and values on top of what the playground needs (helm's --set).
 func Install(ctx context.Context, c *ControlPlane, values ...string) (*Installation, error) {
 	i := &Installation{Kubeconfig: filepath.Join(c.Dir, "caject.kubeconfig")}
-	if err := freePorts(&i.WebhookPort, &i.HealthPort, &i.MetricsPort); err != nil {
+	if err := FreePorts(&i.WebhookPort, &i.HealthPort, &i.MetricsPort); err != nil {
 		return nil, err
 	}
 	args := []string{
@@ -81,8 +92,8 @@ func writeTokenKubeconfig(ctx context.Context, c *ControlPlane, client kubernete
 	return clientcmd.WriteToFile(*config, path)
 }
 
-// freePorts sets each of ports to a port that is free on loopback now.
-func freePorts(ports ...*int) error {
+// FreePorts sets each of ports to a port that is free on loopback now.
+func FreePorts(ports ...*int) error {
 	for _, port := range ports {
 		listener, err := net.Listen("tcp", "localhost:0")
 		if err != nil {

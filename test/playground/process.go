@@ -22,8 +22,8 @@ type Process struct {
 	done    chan error
 }
 
-// StartProcess runs command, a line of arguments with the program first, as caject. Its log goes to logPath.
-func StartProcess(command []string, healthPort int, logPath string) (*Process, error) {
+// startProcess runs command, a line of arguments with the program first, as caject. Its log goes to logPath.
+func startProcess(command []string, healthPort int, logPath string) (*Process, error) {
 	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err

@@ -68,8 +68,7 @@ func run(ctx context.Context, secrets, starts, objects int) (err error) {
 		client: c,
 		table:  tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight),
 		start: func() (*playground.Process, error) {
-			return playground.StartProcess(append([]string{filepath.Join(root, "bin", "caject")}, installation.Args...),
-				installation.HealthPort, filepath.Join(dir, "caject.log"))
+			return installation.Start(filepath.Join(root, "bin", "caject"), filepath.Join(dir, "caject.log"))
 		},
 		ca: playground.NewCA("bench"),
 	}

@@ -72,8 +72,7 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	d.line("helm install caject charts/caject")
-	process, err := playground.StartProcess(append([]string{filepath.Join(root, "bin", "caject")}, installation.Args...),
-		installation.HealthPort, filepath.Join(dir, "caject.log"))
+	process, err := installation.Start(filepath.Join(root, "bin", "caject"), filepath.Join(dir, "caject.log"))
 	if err != nil {
 		return err
 	}
@@ -211,7 +210,7 @@ func (d *demo) refuse(ctx context.Context) error {
 		return err
 	}
 	d.line("kubectl apply -f gizmos.yaml: " + strings.TrimSpace(output.Stdout))
-	if !strings.Contains(output.Stderr, "SourceNotAllowed") && !strings.Contains(output.Stderr, "does not allow") {
+	if !strings.Contains(output.Stderr, "does not allow") {
 		return errors.New("kubectl printed no warning: " + output.Stderr)
 	}
 	for line := range strings.Lines(output.Stderr) {
@@ -238,7 +237,7 @@ func (d *demo) rights(ctx context.Context) error {
 	return nil
 }
 
-// await watches target until all its caBundles are want.
+// await reads target until all its caBundles are want.
 func (d *demo) await(ctx context.Context, target client.Object, want []byte) error {
 	if err := d.client.Get(ctx, client.ObjectKeyFromObject(target), target); err != nil {
 		return err

@@ -131,8 +131,8 @@ func serve(ctx context.Context, root string, f files, caject bool) (err error) {
 	if err != nil {
 		return err
 	}
-	command := append([]string{filepath.Join(root, "bin", "caject")}, installation.Args...)
-	if err := f.write("caject.args", strings.Join(command, "\n")+"\n"); err != nil {
+	program := filepath.Join(root, "bin", "caject")
+	if err := f.write("caject.args", strings.Join(installation.Command(program), "\n")+"\n"); err != nil {
 		return err
 	}
 	summary := fmt.Sprintf(`The playground is up. Its files are in .run:
@@ -145,7 +145,7 @@ func serve(ctx context.Context, root string, f files, caject bool) (err error) {
   caject.args        the command line of caject, one argument a line, the program first
 `, control.Kubeconfig, filepath.Join(root, "bin", "kubectl"))
 	if caject {
-		process, err := playground.StartProcess(command, installation.HealthPort, f.path("caject.log"))
+		process, err := installation.Start(program, f.path("caject.log"))
 		if err != nil {
 			return err
 		}
