@@ -12,17 +12,18 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 
 	"github.com/caject/caject/cabundle"
 )
 
 // CacheOptions returns the options of the manager's cache: it holds of each object no more than the watch needs, logs
-// a watch that fails once, and refuses to start watching anything that is not asked for here.
+// a watch that goes on to fail, and refuses to start watching anything that is not asked for here.
 func CacheOptions(log logr.Logger) cache.Options {
 	return cache.Options{
 		DefaultTransform:            strip,
-		DefaultWatchErrorHandler:    (&watchErrors{log: log}).handle,
+		DefaultWatchErrorHandler:    (&watchErrors{log: log, clock: clock.RealClock{}, refusals: map[string]refusal{}}).handle,
 		ReaderFailOnMissingInformer: true,
 	}
 }
@@ -117,25 +118,44 @@ func version(generation int64, resourceVersion string, ref cabundle.Reference) s
 	return "resourceVersion " + resourceVersion + " " + ref.String()
 }
 
-// repeatAfter is how long a watch that is refused is not logged again.
-const repeatAfter = time.Hour
+const (
+	// lastsAfter is how long a watch must be refused for it to be logged: an API server that is starting refuses
+	// everybody for a moment, until it has read its roles.
+	lastsAfter = 10 * time.Second
+	// repeatAfter is how long a watch that is refused is not logged again.
+	repeatAfter = time.Hour
+	// forgetAfter is how long after the last refusal another one is a new one. The reflector waits up to a minute.
+	forgetAfter = 2 * time.Minute
+)
 
-// watchErrors logs a watch that the API server refuses, once an hour for each of its answers, which name the kind. The
-// reflector tries again by itself, and that the API server is away is logged by the transport, once for all.
+// watchErrors logs a watch that the API server goes on to refuse, once an hour for each of its answers, which name the
+// kind. The reflector tries again by itself, and that the API server is away is logged by the transport, once for all.
 type watchErrors struct {
-	log  logr.Logger
-	seen sync.Map // answer: when it was logged
+	log   logr.Logger
+	clock clock.PassiveClock
+
+	mu       sync.Mutex
+	refusals map[string]refusal // by answer
 }
+
+type refusal struct{ first, last, logged time.Time }
 
 func (w *watchErrors) handle(_ context.Context, _ *toolscache.Reflector, err error) {
 	if !apierrors.IsForbidden(err) && !apierrors.IsUnauthorized(err) && !apierrors.IsNotFound(err) && !apierrors.IsMethodNotSupported(err) {
 		w.log.V(1).Info("Watch ended", "error", err.Error())
 		return
 	}
-	answer, now := err.Error(), time.Now()
-	if last, logged := w.seen.Load(answer); logged && now.Sub(last.(time.Time)) < repeatAfter {
-		return
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now, answer := w.clock.Now(), err.Error()
+	r := w.refusals[answer]
+	if now.Sub(r.last) > forgetAfter {
+		r = refusal{first: now}
 	}
-	w.seen.Store(answer, now)
-	w.log.Error(err, "Cannot watch; objects of this kind are filled at admission alone until it can")
+	r.last = now
+	if now.Sub(r.first) >= lastsAfter && now.Sub(r.logged) >= repeatAfter {
+		w.log.Error(err, "Cannot watch; objects of this kind are filled at admission alone until it can")
+		r.logged = now
+	}
+	w.refusals[answer] = r
 }
