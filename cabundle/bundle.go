@@ -127,6 +127,13 @@ func (b Bundle) Unexpired(now time.Time) Bundle {
 	return kept
 }
 
+// Combine says what a caBundle holds once source, which is not empty, has reached it: Merge or Replace.
+type Combine func(now time.Time, existing, source Bundle) Bundle
+
+// Replace returns source as it is, whatever was there before: what cert-manager's cainjector does with its feature
+// gate CAInjectorMerging off. During a rotation, what still serves a leaf of the old CA is not trusted.
+func Replace(_ time.Time, _, source Bundle) Bundle { return source }
+
 // Merge returns existing, then what source adds to it, without duplicates and without what has expired at now: a CA
 // that is being rotated out stays trusted beside its successor. If nothing is left, existing is returned as it is:
 // the last known good certificates are worth more than none.

@@ -21,15 +21,15 @@ const (
 // Inject returns the JSON patch that fills the caBundle fields of object from source; it is empty when all is right
 // already, and touches nothing but caBundle.
 //
-// Each field gets Merge of what it holds and source. A field that holds no certificate (absent, or a placeholder)
-// first gets what the same field of old holds; old is the object before an update, or nil. With an empty source
-// (it could not be used) only that is done: what was there stays.
+// Each field gets what combine (Merge or Replace) makes of what it holds and source. A field that holds no certificate
+// (absent, or a placeholder) first gets what the same field of old holds; old is the object before an update, or nil.
+// With an empty source (it could not be used) only that is done: what was there stays.
 //
 // The Problem, of reason SourceExpired or TargetTooLarge, says why source was not filled in. The patch may be non-empty
 // all the same, if it restores what old held.
-func Inject(now time.Time, object Object, old *Object, source Bundle) ([]jsonpatch.Operation, *Problem) {
+func Inject(now time.Time, object Object, old *Object, source Bundle, combine Combine) ([]jsonpatch.Operation, *Problem) {
 	if !source.Empty() && source.Unexpired(now).Empty() {
-		patch, _ := Inject(now, object, old, Bundle{})
+		patch, _ := Inject(now, object, old, Bundle{}, combine)
 		return patch, &Problem{
 			Reason: SourceExpired,
 			Detail: fmt.Sprintf("every certificate of the source has expired, the last one on %s",
@@ -40,7 +40,7 @@ func Inject(now time.Time, object Object, old *Object, source Bundle) ([]jsonpat
 	var patch []jsonpatch.Operation
 	total, before := 0, 0
 	for _, field := range object.Fields {
-		want := desired(now, field, old, source)
+		want := desired(now, field, old, source, combine)
 		total += len(want)
 		before += len(field.CABundle)
 		if !bytes.Equal(want, field.CABundle) {
@@ -58,14 +58,14 @@ func Inject(now time.Time, object Object, old *Object, source Bundle) ([]jsonpat
 		if source.Empty() {
 			return nil, problem
 		}
-		patch, _ = Inject(now, object, old, Bundle{})
+		patch, _ = Inject(now, object, old, Bundle{}, combine)
 		return patch, problem
 	}
 	return patch, nil
 }
 
 // desired returns the PEM that field should hold.
-func desired(now time.Time, field Field, old *Object, source Bundle) []byte {
+func desired(now time.Time, field Field, old *Object, source Bundle, combine Combine) []byte {
 	existing := ParseExisting(field.CABundle)
 	placeholder := existing.Empty()
 	if placeholder && old != nil {
@@ -73,11 +73,11 @@ func desired(now time.Time, field Field, old *Object, source Bundle) []byte {
 	}
 	switch {
 	case !source.Empty():
-		merged := Merge(now, existing, source)
-		if merged.is(field.CABundle) {
+		combined := combine(now, existing, source)
+		if combined.is(field.CABundle) {
 			return field.CABundle
 		}
-		return merged.PEM()
+		return combined.PEM()
 	case placeholder && !existing.Empty():
 		return existing.PEM()
 	default:

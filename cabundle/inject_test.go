@@ -17,16 +17,18 @@ import (
 	"github.com/caject/caject/cabundle/cabundletest"
 )
 
-func TestInject(t *testing.T) {
+type injectTest struct {
+	held   []byte // by the object
+	old    []byte // by the object before the update; "none" if there was no object
+	source []byte
+	want   []byte
+	reason Reason
+}
+
+func TestInjectMerges(t *testing.T) {
 	a, b, c := ca("a"), ca("b"), ca("c")
 	expired := expiredCA("expired")
-	tests := map[string]struct {
-		held   []byte // by the object
-		old    []byte // by the object before the update; "none" if there was no object
-		source []byte
-		want   []byte
-		reason Reason
-	}{
+	testInject(t, Merge, map[string]injectTest{
 		"an absent caBundle is filled":             {held: nil, old: none, source: a, want: a},
 		"an empty one":                             {held: []byte{}, old: none, source: a, want: a},
 		"the placeholder Cg==":                     {held: []byte("\n"), old: none, source: a, want: a},
@@ -54,7 +56,29 @@ func TestInject(t *testing.T) {
 		"an expired bundle is replaced by a good one":          {held: expired, old: none, source: a, want: a},
 		"an expired bundle is worth more than none":            {held: expired, old: none, source: expired, want: expired, reason: SourceExpired},
 		"what was there before the update expired: source new": {held: nil, old: expired, source: a, want: a},
-	}
+	})
+}
+
+func TestInjectReplaces(t *testing.T) {
+	a, b := ca("a"), ca("b")
+	expired := expiredCA("expired")
+	testInject(t, Replace, map[string]injectTest{
+		"an absent caBundle is filled":                          {held: nil, old: none, source: a, want: a},
+		"a good one is replaced":                                {held: a, old: none, source: b, want: b},
+		"a right one is left alone":                             {held: a, old: none, source: a, want: a},
+		"a right one with a comment is left alone":              {held: concat([]byte("# a\n"), a), old: none, source: a, want: concat([]byte("# a\n"), a)},
+		"an update to a placeholder takes the source's":         {held: []byte("\n"), old: a, source: b, want: b},
+		"without a source, a placeholder over a good one":       {held: []byte("\n"), old: a, source: nil, want: a},
+		"the source's duplicates and expired ones are kept":     {held: a, old: none, source: concat(b, b, expired), want: concat(b, b, expired)},
+		"an expired source does not replace a good one":         {held: a, old: none, source: expired, want: a, reason: SourceExpired},
+		"comments of the source and what was there are gone":    {held: concat([]byte("# a\n"), a), old: none, source: concat([]byte("# b\n"), b), want: b},
+		"a damaged bundle is replaced":                          {held: concat(a, []byte("-----BEGIN CERTIFICATE-----\n!\n")), old: none, source: b, want: b},
+		"without a source, what is there stays, damaged or not": {held: []byte("junk"), old: none, source: nil, want: []byte("junk")},
+	})
+}
+
+// testInject runs tests on each kind of target.
+func testInject(t *testing.T, combine Combine, tests map[string]injectTest) {
 	for sentence, test := range tests {
 		for kind, with := range targets {
 			t.Run(fmt.Sprintf("%s: %s", kind, sentence), func(t *testing.T) {
@@ -64,7 +88,7 @@ func TestInject(t *testing.T) {
 					parsed := parse(t, kind, with(test.old))
 					old = &parsed
 				}
-				patch, problem := Inject(now, object, old, ParseExisting(test.source))
+				patch, problem := Inject(now, object, old, ParseExisting(test.source), combine)
 				if got := reasonOf(problem); got != test.reason {
 					t.Errorf("reason is %q, not %q", got, test.reason)
 				}
@@ -75,7 +99,7 @@ func TestInject(t *testing.T) {
 				if bytes.Equal(test.held, test.want) && len(patch) > 0 {
 					t.Errorf("what is right is written: %v", patch)
 				}
-				again, _ := Inject(now, parse(t, kind, with(test.want)), nil, ParseExisting(test.source))
+				again, _ := Inject(now, parse(t, kind, with(test.want)), nil, ParseExisting(test.source), combine)
 				if len(again) > 0 {
 					t.Errorf("injecting again changes it again: %v", again)
 				}
@@ -110,7 +134,7 @@ func TestWebhooksAreMatchedByNameAcrossAnUpdate(t *testing.T) {
 	before, after := validating(a, b), validating(nil, nil)
 	after.Webhooks[0], after.Webhooks[1] = after.Webhooks[1], after.Webhooks[0]
 	old := parse(t, ValidatingWebhookConfiguration, before)
-	patch, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, after), &old, Bundle{})
+	patch, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, after), &old, Bundle{}, Merge)
 	if problem != nil {
 		t.Fatal(problem)
 	}
@@ -123,7 +147,7 @@ func TestWebhooksAreMatchedByNameAcrossAnUpdate(t *testing.T) {
 
 func TestWebhooksOfOneConfigurationAreMergedEachByItself(t *testing.T) {
 	a, b, c := ca("a"), ca("b"), ca("c")
-	patch, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, validating(a, nil, c)), nil, ParseExisting(b))
+	patch, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, validating(a, nil, c)), nil, ParseExisting(b), Merge)
 	if problem != nil {
 		t.Fatal(problem)
 	}
@@ -145,13 +169,13 @@ func TestWhatWouldBeTooLargeIsNotFilled(t *testing.T) {
 	good := ca("good")
 
 	t.Run("a bundle times the webhooks over 1 MB", func(t *testing.T) {
-		patch, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, validating(make([][]byte, 22)...)), nil, source)
+		patch, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, validating(make([][]byte, 22)...)), nil, source, Merge)
 		if reasonOf(problem) != TargetTooLarge || len(patch) > 0 {
 			t.Errorf("problem is %v, patch has %d operations", problem, len(patch))
 		}
 	})
 	t.Run("the same bundle in fewer webhooks", func(t *testing.T) {
-		patch, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, validating(make([][]byte, 19)...)), nil, source)
+		patch, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, validating(make([][]byte, 19)...)), nil, source, Merge)
 		if problem != nil || len(patch) != 19 {
 			t.Errorf("problem is %v, patch has %d operations", problem, len(patch))
 		}
@@ -162,7 +186,7 @@ func TestWhatWouldBeTooLargeIsNotFilled(t *testing.T) {
 			old[i] = good
 		}
 		before := parse(t, ValidatingWebhookConfiguration, validating(old...))
-		patch, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, validating(make([][]byte, 22)...)), &before, source)
+		patch, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, validating(make([][]byte, 22)...)), &before, source, Merge)
 		if reasonOf(problem) != TargetTooLarge {
 			t.Errorf("problem is %v", problem)
 		}
@@ -173,13 +197,13 @@ func TestWhatWouldBeTooLargeIsNotFilled(t *testing.T) {
 	large := crdWith(nil)
 	large.Annotations["filler"] = strings.Repeat("x", 1_460_000)
 	t.Run("a CRD that would pass etcd's limit", func(t *testing.T) {
-		patch, problem := Inject(now, parse(t, CustomResourceDefinition, large), nil, source)
+		patch, problem := Inject(now, parse(t, CustomResourceDefinition, large), nil, source, Merge)
 		if reasonOf(problem) != TargetTooLarge || len(patch) > 0 {
 			t.Errorf("problem is %v, patch has %d operations", problem, len(patch))
 		}
 	})
 	t.Run("the same CRD and a small bundle", func(t *testing.T) {
-		patch, problem := Inject(now, parse(t, CustomResourceDefinition, large), nil, ParseExisting(good))
+		patch, problem := Inject(now, parse(t, CustomResourceDefinition, large), nil, ParseExisting(good), Merge)
 		if problem != nil || len(patch) != 1 {
 			t.Errorf("problem is %v, patch has %d operations", problem, len(patch))
 		}
@@ -189,7 +213,7 @@ func TestWhatWouldBeTooLargeIsNotFilled(t *testing.T) {
 		for i := range full {
 			full[i] = big
 		}
-		patch, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, validating(full...)), nil, source)
+		patch, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, validating(full...)), nil, source, Merge)
 		if problem != nil || len(patch) > 0 {
 			t.Errorf("problem is %v, patch has %d operations", problem, len(patch))
 		}
@@ -233,7 +257,7 @@ func FuzzInject(f *testing.F) {
 			return
 		}
 		kinds := Kinds()
-		patch, _ := Inject(now, ParseObject(kinds[(i%len(kinds)+len(kinds))%len(kinds)], raw), nil, source)
+		patch, _ := Inject(now, ParseObject(kinds[(i%len(kinds)+len(kinds))%len(kinds)], raw), nil, source, Merge)
 		for _, operation := range patch {
 			if !strings.HasSuffix(operation.Path, "/caBundle") || operation.Operation != "add" {
 				t.Fatalf("%v", operation)
@@ -265,7 +289,7 @@ func BenchmarkInject(b *testing.B) {
 	}
 	b.SetBytes(int64(len(raw)))
 	for b.Loop() {
-		patch, _ := Inject(now, ParseObject(CustomResourceDefinition, raw), nil, source)
+		patch, _ := Inject(now, ParseObject(CustomResourceDefinition, raw), nil, source, Merge)
 		if len(patch) != 1 {
 			b.Fatal(patch)
 		}

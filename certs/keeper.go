@@ -41,9 +41,10 @@ type targetReader interface {
 type Options struct {
 	// Secret holds the CA. caject may get, update and apply it.
 	Secret types.NamespacedName
-	// Configuration is our own webhook configuration.
+	// Configuration is our own webhook configuration. The zero value means that none says whether callers trust us:
+	// then a leaf is served as soon as it is made.
 	Configuration cabundle.Target
-	// Names are the DNS names or IP addresses under which the API server calls us.
+	// Names are the DNS names or IP addresses under which we are called.
 	Names []string
 	// CALifetime and LeafLifetime are how long a certificate is made for; each is renewed at two thirds.
 	CALifetime, LeafLifetime time.Duration
@@ -68,7 +69,7 @@ type Keeper struct {
 	trust *trust
 }
 
-// NewKeeper returns a Keeper. c must not be backed by a cache.
+// NewKeeper returns a Keeper. c must not be backed by a cache; t may be nil if Options names no Configuration.
 func NewKeeper(o Options, c client.Client, t targetReader, clk clock.WithTicker) *Keeper {
 	return &Keeper{
 		options: o,
@@ -81,6 +82,9 @@ func NewKeeper(o Options, c client.Client, t targetReader, clk clock.WithTicker)
 
 // NeedLeaderElection says that every replica runs this: each has its own leaf.
 func (k *Keeper) NeedLeaderElection() bool { return false }
+
+// configured reports that a webhook configuration says whether callers trust us.
+func (k *Keeper) configured() bool { return k.options.Configuration != cabundle.Target{} }
 
 // Wake has the Keeper look right away. It does not block.
 func (k *Keeper) Wake() {
@@ -168,6 +172,9 @@ func (k *Keeper) lookAtAuthority(ctx context.Context) error {
 
 // lookAtTrust reads our configuration. If it cannot be read, the one last seen counts.
 func (k *Keeper) lookAtTrust(ctx context.Context) error {
+	if !k.configured() {
+		return nil
+	}
 	object, err := k.targets.Get(ctx, k.options.Configuration, source.Consistent)
 	switch {
 	case apierrors.IsNotFound(err):
@@ -222,6 +229,9 @@ func (k *Keeper) Ready(*http.Request) error { return k.verify() }
 func (k *Keeper) verify() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if !k.configured() && k.leaf != nil {
+		return nil
+	}
 	return k.trust.verify(k.clock.Now(), k.leaf, k.options.Names)
 }
 
@@ -237,6 +247,8 @@ func (k *Keeper) log(ctx context.Context, found outcome) {
 		logger.Info("Not ready", "reason", found.err().Error())
 	case found.err() != nil:
 		logger.Info("Ready, but not all is well", "reason", found.err().Error())
+	case !k.configured():
+		logger.Info("Ready: there is a serving certificate", "secret", k.options.Secret)
 	default:
 		logger.Info("Ready: the API server trusts the serving certificate")
 	}

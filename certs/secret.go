@@ -96,7 +96,12 @@ func (s *store) read(ctx context.Context) (*corev1.Secret, error) {
 		empty.SetName(s.name.Name)
 		empty.SetAnnotations(map[string]string{cabundle.AllowDirectInjectionAnnotation: "true"})
 		empty.Object["type"] = string(corev1.SecretTypeOpaque)
-		if err := s.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(empty), client.FieldOwner(target.FieldManager), client.ForceOwnership); err != nil {
+		err = s.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(empty), client.FieldOwner(target.FieldManager), client.ForceOwnership)
+		if apierrors.IsForbidden(err) {
+			// A role of cert-manager's chart allows to create any, but not to apply.
+			err = client.IgnoreAlreadyExists(s.client.Create(ctx, empty, client.FieldOwner(target.FieldManager)))
+		}
+		if err != nil {
 			return nil, fmt.Errorf("create Secret %s: %w", s.name, err)
 		}
 		err = s.client.Get(ctx, s.name, secret)

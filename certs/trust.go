@@ -36,11 +36,11 @@ func trustOf(object cabundle.Object) *trust {
 
 // verify returns why the API server would not accept leaf under each of names at now, or nil if it would.
 func (t *trust) verify(now time.Time, leaf *tls.Certificate, names []string) error {
-	if t == nil {
-		return errors.New("the webhook configuration has not been read yet")
-	}
 	if leaf == nil {
 		return errors.New("there is no serving certificate yet")
+	}
+	if t == nil {
+		return errors.New("the webhook configuration has not been read yet")
 	}
 	if len(t.webhooks) == 0 {
 		return fmt.Errorf("%s does not exist, or has no webhooks", t.configuration)

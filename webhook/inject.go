@@ -36,14 +36,16 @@ type sourceReader interface {
 // Injector fills caBundles at admission. It implements [admission.Handler].
 type Injector struct {
 	kinds   []cabundle.Kind
+	combine cabundle.Combine
 	source  sourceReader
 	metrics *metrics.Metrics
 	clock   clock.PassiveClock
 }
 
-// NewInjector returns an Injector that fills objects of kinds, and reads sources from s.
-func NewInjector(kinds []cabundle.Kind, s sourceReader, m *metrics.Metrics, c clock.PassiveClock) *Injector {
-	return &Injector{kinds: kinds, source: s, metrics: m, clock: c}
+// NewInjector returns an Injector that fills objects of kinds, and reads sources from s; combine says what becomes of
+// the certificates that a caBundle holds already.
+func NewInjector(kinds []cabundle.Kind, combine cabundle.Combine, s sourceReader, m *metrics.Metrics, c clock.PassiveClock) *Injector {
+	return &Injector{kinds: kinds, combine: combine, source: s, metrics: m, clock: c}
 }
 
 // Handle answers one request. It is always allowed, with a patch of nothing but caBundle fields, and with a warning
@@ -95,7 +97,7 @@ func (i *Injector) inject(ctx context.Context, object cabundle.Object, old *cabu
 		bundle, problem = source.ReadSafely(ctx, i.source, ref, source.Consistent)
 		i.metrics.SourceRead(metrics.Admission, problem)
 	}
-	patch, unfilled := cabundle.Inject(i.clock.Now(), object, old, bundle)
+	patch, unfilled := cabundle.Inject(i.clock.Now(), object, old, bundle, i.combine)
 	if problem == nil {
 		problem = unfilled
 	}

@@ -56,7 +56,7 @@ func (f *fakeSource) Read(ctx context.Context, ref cabundle.Reference, freshness
 
 func newInjector(s sourceReader) (*Injector, *prometheus.Registry) {
 	registry := prometheus.NewRegistry()
-	return NewInjector(cabundle.Kinds(), s, metrics.New(registry), clock.RealClock{}), registry
+	return NewInjector(cabundle.Kinds(), cabundle.Merge, s, metrics.New(registry), clock.RealClock{}), registry
 }
 
 var (
@@ -200,7 +200,7 @@ caject_injections_total{kind="MutatingWebhookConfiguration",path="admission"} 1
 
 func TestInjectorLeavesKindsAloneThatAreSwitchedOff(t *testing.T) {
 	s := &fakeSource{ca: newCA}
-	injector := NewInjector([]cabundle.Kind{cabundle.APIService}, s, metrics.New(prometheus.NewRegistry()), clock.RealClock{})
+	injector := NewInjector([]cabundle.Kind{cabundle.APIService}, cabundle.Merge, s, metrics.New(prometheus.NewRegistry()), clock.RealClock{})
 	got := injector.Handle(t.Context(), request(t, cabundle.CustomResourceDefinition, crd(annotated, nil), nil))
 	if !got.Allowed || len(got.Patches) > 0 || len(got.Warnings) > 0 || len(s.asked) > 0 {
 		t.Errorf("allowed %v, patches %v, warnings %v, sources read %v", got.Allowed, got.Patches, got.Warnings, s.asked)

@@ -15,14 +15,17 @@ import (
 // fraction longer than the interval.
 const jitter = 0.2
 
-// loop is a runnable that every replica runs.
-type loop func(context.Context) error
+// loop is a runnable, of the leader alone or of every replica.
+type loop struct {
+	run    func(context.Context) error
+	leader bool
+}
 
 // Start implements [manager.Runnable].
-func (l loop) Start(ctx context.Context) error { return l(ctx) }
+func (l *loop) Start(ctx context.Context) error { return l.run(ctx) }
 
 // NeedLeaderElection implements [manager.LeaderElectionRunnable].
-func (l loop) NeedLeaderElection() bool { return false }
+func (l *loop) NeedLeaderElection() bool { return l.leader }
 
 // loop reads all referenced sources once per interval until ctx ends.
 func (r *Resync) loop(ctx context.Context) error {

@@ -106,7 +106,7 @@ func (r *Resync) look(ctx context.Context, target cabundle.Target, known state, 
 	found.waiting = problem != nil
 	if problem == nil {
 		now := r.clock.Now()
-		found.patch, found.problem = cabundle.Inject(now, object, nil, bundle)
+		found.patch, found.problem = cabundle.Inject(now, object, nil, bundle, r.options.Combine)
 		found.expiry = cabundle.NextExpiry(now, object, bundle)
 	}
 	return found

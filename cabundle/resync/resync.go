@@ -51,8 +51,13 @@ type Options struct {
 	Interval time.Duration
 	// Kinds are the kinds of target that are looked after; nil means all.
 	Kinds []cabundle.Kind
-	// Own is caject's own configuration: it is looked after whatever Kinds says.
+	// Combine says what becomes of the certificates that a caBundle holds already; nil means cabundle.Merge.
+	Combine cabundle.Combine
+	// Own is caject's own configuration, if it has one: it is looked after whatever Kinds says.
 	Own cabundle.Target
+	// LeaderElection says that only the manager's leader looks after targets. Else every replica does: writes are
+	// guarded, so two that do the same do no harm.
+	LeaderElection bool
 	// Observe, if set, is called for each change of an object of those kinds and of Own's, annotated or not. It must not
 	// block.
 	Observe func(cabundle.Target)
@@ -76,6 +81,9 @@ func New(o Options, s sourceReader, t targetClient, e record.EventRecorder, m *m
 	if o.Kinds == nil {
 		o.Kinds = cabundle.Kinds()
 	}
+	if o.Combine == nil {
+		o.Combine = cabundle.Merge
+	}
 	if o.Observe == nil {
 		o.Observe = func(cabundle.Target) {}
 	}
@@ -93,13 +101,12 @@ func New(o Options, s sourceReader, t targetClient, e record.EventRecorder, m *m
 }
 
 // SetupWithManager adds the watches, the workers and the periodic loop to mgr, whose cache must have been made with
-// CacheOptions. Every replica runs them: writes are guarded, so two that do the same do no harm.
+// CacheOptions.
 func (r *Resync) SetupWithManager(mgr manager.Manager) error {
-	everyReplica := false
 	c, err := controller.NewTyped("resync", mgr, controller.TypedOptions[cabundle.Target]{
 		Reconciler:              r,
 		MaxConcurrentReconciles: workers,
-		NeedLeaderElection:      &everyReplica,
+		NeedLeaderElection:      &r.options.LeaderElection,
 		LogConstructor:          logConstructor(mgr.GetLogger()),
 	})
 	if err != nil {
@@ -120,5 +127,5 @@ func (r *Resync) SetupWithManager(mgr manager.Manager) error {
 	if err := c.Watch(crsource.TypedFunc[cabundle.Target](watch)); err != nil {
 		return fmt.Errorf("set up resync: %w", err)
 	}
-	return mgr.Add(loop(r.loop))
+	return mgr.Add(&loop{run: r.loop, leader: r.options.LeaderElection})
 }

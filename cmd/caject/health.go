@@ -9,9 +9,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
-// newHealthServer serves /livez, which says that the process answers, and /readyz, which asks checks in turn and says
-// why if one fails. (The manager's own would log each failed probe, and keep the reason to itself.)
-func newHealthServer(address string, checks ...healthz.Checker) manager.Runnable {
+// addHealthServer serves /livez, which says that the process answers, and /readyz, which asks checks in turn and says
+// why if one fails, unless address is 0. (The manager's own would log each failed probe, and keep the reason to itself.)
+func addHealthServer(mgr manager.Manager, address string, checks ...healthz.Checker) error {
+	if address == "0" {
+		return nil
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
@@ -23,7 +26,7 @@ func newHealthServer(address string, checks ...healthz.Checker) manager.Runnable
 		}
 		fmt.Fprintln(w, "ok")
 	})
-	return &manager.Server{
+	return mgr.Add(&manager.Server{
 		Name: "health",
 		Server: &http.Server{
 			Addr:              address,
@@ -31,5 +34,5 @@ func newHealthServer(address string, checks ...healthz.Checker) manager.Runnable
 			ReadHeaderTimeout: 5 * time.Second,
 			MaxHeaderBytes:    16 << 10,
 		},
-	}
+	})
 }

@@ -12,17 +12,22 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/tools/leaderelection"
 
 	"github.com/caject/caject/cabundle"
 )
 
-// options are what the command line sets.
+// options are what the command line and the configuration file set.
 type options struct {
+	config     string
 	kubeconfig string
 
 	webhookListenAddress string
 	healthListenAddress  string
 	metricsListenAddress string
+	metricsTLS           metricsTLS
+	profiling            bool
+	profilerAddress      string
 
 	webhookConfiguration string
 	caSecret             string
@@ -31,57 +36,104 @@ type options struct {
 	leafLifetime         time.Duration
 
 	resyncInterval time.Duration
+	featureGates   map[string]string
+
+	leaderElection leaderElection
 
 	namespaces        []string
 	ignoredNamespaces []string
 	certificates      bool
 	injectable        map[cabundle.Kind]*bool
 
-	loggingFormat string
-	verbosity     int
+	loggingFormat  string
+	verbosity      int
+	flushFrequency time.Duration // without effect
+
+	// places says where a value stands that does not come from the command line, by flag: see readConfigFile.
+	places map[string]string
 }
+
+// leaderElection is who works of several that have no serving certificate.
+type leaderElection struct {
+	enabled                                   bool
+	namespace                                 string
+	leaseDuration, renewDeadline, retryPeriod time.Duration
+}
+
+// The feature gates of cert-manager's cainjector.
+const (
+	gateMerging         = "CAInjectorMerging"
+	gateServerSideApply = "ServerSideApply"
+)
 
 func defaultOptions() *options {
 	return &options{
 		webhookListenAddress: ":9443",
 		healthListenAddress:  ":9440",
 		metricsListenAddress: ":9402",
-		webhookConfiguration: "caject",
-		caSecret:             "caject/caject-ca",
-		servingNames:         []string{"caject.caject.svc"},
+		metricsTLS:           metricsTLS{leafDuration: 7 * 24 * time.Hour},
+		profilerAddress:      "localhost:6060",
 		caLifetime:           365 * 24 * time.Hour,
 		leafLifetime:         7 * 24 * time.Hour,
 		resyncInterval:       30 * time.Second,
-		certificates:         true,
-		injectable:           map[cabundle.Kind]*bool{},
-		loggingFormat:        "text",
+		leaderElection: leaderElection{
+			enabled:       true,
+			namespace:     "kube-system",
+			leaseDuration: 60 * time.Second,
+			renewDeadline: 40 * time.Second,
+			retryPeriod:   15 * time.Second,
+		},
+		certificates:  true,
+		injectable:    map[cabundle.Kind]*bool{},
+		loggingFormat: "text",
 	}
 }
 
 func (o *options) addFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&o.config, "config", o.config,
+		"File with a "+configKind+" (of "+configAPIVersion+"). What the command line sets is the stronger one.")
 	flags.StringVar(&o.kubeconfig, "kubeconfig", o.kubeconfig,
 		"Kubeconfig file. Without it: $KUBECONFIG, then ~/.kube/config, then the service account of the pod.")
 
-	flags.StringVar(&o.webhookListenAddress, "webhook-listen-address", o.webhookListenAddress,
-		"Host and port on which admission is served, over TLS.")
-	flags.StringVar(&o.healthListenAddress, "health-listen-address", o.healthListenAddress,
-		"Host and port on which /livez and /readyz are served; 0 switches them off.")
-	flags.StringVar(&o.metricsListenAddress, "metrics-listen-address", o.metricsListenAddress,
-		"Host and port on which /metrics is served; 0 switches it off.")
-
-	flags.StringVar(&o.webhookConfiguration, "webhook-configuration", o.webhookConfiguration,
-		"Name of caject's own MutatingWebhookConfiguration.")
 	flags.StringVar(&o.caSecret, "ca-secret", o.caSecret,
-		"Secret that holds caject's own CA, as namespace/name.")
+		"Secret that holds caject's own CA, as namespace/name. Without it caject serves no admission: it fills targets after they were written.")
+	flags.StringVar(&o.webhookConfiguration, "webhook-configuration", o.webhookConfiguration,
+		"With --ca-secret: name of caject's own MutatingWebhookConfiguration.")
 	flags.StringSliceVar(&o.servingNames, "serving-names", o.servingNames,
-		"DNS names or IP addresses under which the API server calls caject.")
+		"With --ca-secret: DNS names or IP addresses under which the API server calls caject.")
+	flags.StringVar(&o.webhookListenAddress, "webhook-listen-address", o.webhookListenAddress,
+		"With --ca-secret: host and port on which admission is served, over TLS.")
 	flags.DurationVar(&o.caLifetime, "ca-lifetime", o.caLifetime,
 		"How long caject's own CA is valid; it is renewed at two thirds.")
 	flags.DurationVar(&o.leafLifetime, "leaf-lifetime", o.leafLifetime,
 		"How long the serving certificate is valid; it is renewed at two thirds.")
 
+	flags.StringVar(&o.healthListenAddress, "health-listen-address", o.healthListenAddress,
+		"Host and port on which /livez and /readyz are served; 0 switches them off.")
+	flags.StringVar(&o.metricsListenAddress, "metrics-listen-address", o.metricsListenAddress,
+		"Host and port on which /metrics is served; 0 switches it off.")
+	o.metricsTLS.addFlags(flags)
+	flags.BoolVar(&o.profiling, "enable-profiling", o.profiling,
+		"Serve /debug/pprof.")
+	flags.StringVar(&o.profilerAddress, "profiler-address", o.profilerAddress,
+		"With --enable-profiling: host and port on which it is served. Profiles tell much: keep it on loopback.")
+
 	flags.DurationVar(&o.resyncInterval, "resync-interval", o.resyncInterval,
 		"Time between two readings of each referenced source.")
+	flags.StringToStringVar(&o.featureGates, "feature-gates", o.featureGates,
+		gateMerging+"=false replaces what a caBundle holds by the source, instead of keeping unexpired certificates. "+
+			gateServerSideApply+" has no effect.")
+
+	flags.BoolVar(&o.leaderElection.enabled, "leader-elect", o.leaderElection.enabled,
+		"Without --ca-secret: of several processes only the holder of the Lease "+leaseName+" works. (With it all do.)")
+	flags.StringVar(&o.leaderElection.namespace, "leader-election-namespace", o.leaderElection.namespace,
+		"Namespace of the Lease.")
+	flags.DurationVar(&o.leaderElection.leaseDuration, "leader-election-lease-duration", o.leaderElection.leaseDuration,
+		"How long after the last sign of the holder another one takes over.")
+	flags.DurationVar(&o.leaderElection.renewDeadline, "leader-election-renew-deadline", o.leaderElection.renewDeadline,
+		"How long the holder tries to renew the Lease before it gives up.")
+	flags.DurationVar(&o.leaderElection.retryPeriod, "leader-election-retry-period", o.leaderElection.retryPeriod,
+		"Time between two tries to acquire or renew the Lease.")
 
 	flags.StringSliceVar(&o.namespaces, "namespace", o.namespaces,
 		"Read sources in these namespaces only. The API server's CA is in every one.")
@@ -96,61 +148,158 @@ func (o *options) addFlags(flags *pflag.FlagSet) {
 
 	flags.StringVar(&o.loggingFormat, "logging-format", o.loggingFormat, "text or json.")
 	flags.IntVarP(&o.verbosity, "v", "v", o.verbosity, "Verbosity of the log: 0 is what an operator must see.")
+	flags.DurationVar(&o.flushFrequency, "log-flush-frequency", o.flushFrequency, "No effect: each line is written at once.")
 }
 
-// validate returns all that is wrong with the command line, each error with the name of its flag.
+// complete takes in the configuration file, if one is named, and validates the whole.
+func (o *options) complete(flags *pflag.FlagSet) error {
+	if o.config != "" {
+		var err error
+		if o.places, err = readConfigFile(o.config, flags); err != nil {
+			return err
+		}
+	}
+	return o.validate()
+}
+
+// mistakes collects what is wrong with the options.
+type mistakes struct {
+	places map[string]string
+	errs   []error
+}
+
+// add notes a mistake, with the name of the flag, or the place in the configuration file that the value is from.
+func (m *mistakes) add(flag, format string, args ...any) {
+	place, ok := m.places[flag]
+	if !ok {
+		place = "--" + flag
+	}
+	m.errs = append(m.errs, fmt.Errorf("%s: %s", place, fmt.Sprintf(format, args...)))
+}
+
+// validate returns all that is wrong, each error with the place that the value is from.
 func (o *options) validate() error {
-	var errs []error
-	wrong := func(flag, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("--%s: %s", flag, fmt.Sprintf(format, args...)))
+	wrong := &mistakes{places: o.places}
+	o.validateServing(wrong)
+	o.validateEndpoints(wrong)
+	o.metricsTLS.validate(wrong)
+	o.leaderElection.validate(wrong)
+	o.validateScope(wrong)
+	if o.resyncInterval < 100*time.Millisecond {
+		wrong.add("resync-interval", "%s is less than 100ms", o.resyncInterval)
+	}
+	for gate, value := range o.featureGates {
+		if !slices.Contains([]string{gateMerging, gateServerSideApply, "AllAlpha", "AllBeta"}, gate) {
+			wrong.add("feature-gates", "there is no gate %q", gate)
+		}
+		if _, err := strconv.ParseBool(value); err != nil {
+			wrong.add("feature-gates", "%s: %q is neither true nor false", gate, value)
+		}
+	}
+	if o.loggingFormat != "text" && o.loggingFormat != "json" {
+		wrong.add("logging-format", "%q is neither text nor json", o.loggingFormat)
+	}
+	if o.verbosity < 0 {
+		wrong.add("v", "must not be negative")
+	}
+	return errors.Join(wrong.errs...)
+}
+
+// serves reports that caject serves admission.
+func (o *options) serves() bool { return o.caSecret != "" }
+
+// elects reports that of several processes only one works: those that serve admission all do, and guard their writes.
+func (o *options) elects() bool { return o.leaderElection.enabled && !o.serves() }
+
+// validateServing checks what belongs to admission.
+func (o *options) validateServing(wrong *mistakes) {
+	if !o.serves() {
+		if o.webhookConfiguration != "" {
+			wrong.add("webhook-configuration", "needs --ca-secret")
+		}
+		if len(o.servingNames) > 0 {
+			wrong.add("serving-names", "needs --ca-secret")
+		}
+		return
+	}
+	if name := o.caSecretName(); name.Namespace == "" || name.Name == "" || strings.Contains(name.Name, "/") {
+		wrong.add("ca-secret", "%q is not namespace/name", o.caSecret)
+	}
+	if o.webhookConfiguration == "" {
+		wrong.add("webhook-configuration", "must be set with --ca-secret")
+	}
+	if len(o.servingNames) == 0 {
+		wrong.add("serving-names", "must be set with --ca-secret")
 	}
 	if _, _, err := splitAddress(o.webhookListenAddress); err != nil {
-		wrong("webhook-listen-address", "%v", err)
+		wrong.add("webhook-listen-address", "%v", err)
 	}
+	for flag, lifetime := range map[string]time.Duration{"ca-lifetime": o.caLifetime, "leaf-lifetime": o.leafLifetime} {
+		if lifetime < time.Second {
+			wrong.add(flag, "%s is less than a second", lifetime)
+		}
+	}
+	if o.leafLifetime > o.caLifetime {
+		wrong.add("leaf-lifetime", "%s is longer than --ca-lifetime, %s", o.leafLifetime, o.caLifetime)
+	}
+}
+
+// validateEndpoints checks where the rest is served.
+func (o *options) validateEndpoints(wrong *mistakes) {
 	for flag, address := range map[string]string{
 		"health-listen-address": o.healthListenAddress, "metrics-listen-address": o.metricsListenAddress,
 	} {
 		if _, _, err := splitAddress(address); err != nil && address != "0" {
-			wrong(flag, "%v", err)
+			wrong.add(flag, "%v", err)
 		}
 	}
-	if o.webhookConfiguration == "" {
-		wrong("webhook-configuration", "must not be empty")
+	if _, _, err := splitAddress(o.profilerAddress); err != nil && o.profiling {
+		wrong.add("profiler-address", "%v", err)
 	}
-	if name := o.caSecretName(); name.Namespace == "" || name.Name == "" || strings.Contains(name.Name, "/") {
-		wrong("ca-secret", "%q is not namespace/name", o.caSecret)
+}
+
+// validate checks what client-go's leader election asks for.
+func (l *leaderElection) validate(wrong *mistakes) {
+	if !l.enabled {
+		return
 	}
-	if len(o.servingNames) == 0 {
-		wrong("serving-names", "must not be empty")
+	if len(validation.IsDNS1123Label(l.namespace)) > 0 {
+		wrong.add("leader-election-namespace", "%q is not the name of a namespace", l.namespace)
 	}
-	for flag, lifetime := range map[string]time.Duration{"ca-lifetime": o.caLifetime, "leaf-lifetime": o.leafLifetime} {
-		if lifetime < time.Second {
-			wrong(flag, "%s is less than a second", lifetime)
-		}
+	if l.leaseDuration < time.Second {
+		wrong.add("leader-election-lease-duration", "%s is less than a second", l.leaseDuration)
 	}
-	if o.leafLifetime > o.caLifetime {
-		wrong("leaf-lifetime", "%s is longer than --ca-lifetime, %s", o.leafLifetime, o.caLifetime)
+	if l.renewDeadline >= l.leaseDuration {
+		wrong.add("leader-election-renew-deadline", "%s is not less than the lease duration, %s", l.renewDeadline, l.leaseDuration)
 	}
-	if o.resyncInterval < 100*time.Millisecond {
-		wrong("resync-interval", "%s is less than 100ms", o.resyncInterval)
+	if l.retryPeriod <= 0 {
+		wrong.add("leader-election-retry-period", "%s is not more than 0", l.retryPeriod)
 	}
+	if float64(l.renewDeadline) <= leaderelection.JitterFactor*float64(l.retryPeriod) {
+		wrong.add("leader-election-retry-period", "%s is not less than the renew deadline, %s, by a fifth", l.retryPeriod, l.renewDeadline)
+	}
+}
+
+// validateScope checks which sources are read.
+func (o *options) validateScope(wrong *mistakes) {
 	if len(o.namespaces) > 0 && len(o.ignoredNamespaces) > 0 {
-		wrong("namespace", "cannot be combined with --ignore-namespaces")
+		wrong.add("namespace", "cannot be combined with --ignore-namespaces")
 	}
 	for flag, namespaces := range map[string][]string{"namespace": o.namespaces, "ignore-namespaces": o.ignoredNamespaces} {
 		for _, namespace := range namespaces {
 			if len(validation.IsDNS1123Label(namespace)) > 0 {
-				wrong(flag, "%q is not the name of a namespace", namespace)
+				wrong.add(flag, "%q is not the name of a namespace", namespace)
 			}
 		}
 	}
-	if o.loggingFormat != "text" && o.loggingFormat != "json" {
-		wrong("logging-format", "%q is neither text nor json", o.loggingFormat)
+}
+
+// combine says what becomes of the certificates that a caBundle holds already.
+func (o *options) combine() cabundle.Combine {
+	if merging, err := strconv.ParseBool(o.featureGates[gateMerging]); err == nil && !merging {
+		return cabundle.Replace
 	}
-	if o.verbosity < 0 {
-		wrong("v", "must not be negative")
-	}
-	return errors.Join(errs...)
+	return cabundle.Merge
 }
 
 // kinds are the kinds of target that are injected into.
@@ -163,13 +312,29 @@ func (o *options) kinds() []cabundle.Kind {
 
 // scope says which sources are read.
 func (o *options) scope() cabundle.Scope {
-	own := o.caSecretName()
-	return cabundle.Scope{
+	scope := cabundle.Scope{
 		Namespaces:        o.namespaces,
 		IgnoredNamespaces: o.ignoredNamespaces,
 		NoCertificates:    !o.certificates,
-		Own:               cabundle.Reference{Kind: cabundle.Secret, Namespace: own.Namespace, Name: own.Name},
 	}
+	if o.serves() {
+		own := o.caSecretName()
+		scope.Own = cabundle.Reference{Kind: cabundle.Secret, Namespace: own.Namespace, Name: own.Name}
+	}
+	return scope
+}
+
+// profilerBindAddress is where profiles are served; empty if nowhere.
+func (o *options) profilerBindAddress() string {
+	if !o.profiling {
+		return ""
+	}
+	return o.profilerAddress
+}
+
+// ownConfiguration is the webhook configuration by which the API server calls us.
+func (o *options) ownConfiguration() cabundle.Target {
+	return cabundle.Target{Kind: cabundle.MutatingWebhookConfiguration, Name: o.webhookConfiguration}
 }
 
 func (o *options) caSecretName() types.NamespacedName {

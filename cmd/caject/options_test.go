@@ -3,9 +3,42 @@ package main
 import (
 	"bytes"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 )
+
+// with returns args behind what admission needs.
+func with(args ...string) []string {
+	return append([]string{"--ca-secret=a/b", "--webhook-configuration=c", "--serving-names=d"}, args...)
+}
+
+// peerFlags are those of cert-manager's cainjector 1.21, as its chart or an operator may set them.
+var peerFlags = []string{
+	"--v=2",
+	"--logging-format=json",
+	"--log-flush-frequency=5s",
+	"--leader-elect=true",
+	"--leader-election-namespace=kube-system",
+	"--leader-election-lease-duration=60s",
+	"--leader-election-renew-deadline=40s",
+	"--leader-election-retry-period=15s",
+	"--feature-gates=CAInjectorMerging=false,ServerSideApply=true,AllAlpha=false,AllBeta=true",
+	"--enable-certificates-data-source=false",
+	"--enable-validatingwebhookconfigurations-injectable=true",
+	"--enable-mutatingwebhookconfigurations-injectable=true",
+	"--enable-customresourcedefinitions-injectable=false",
+	"--enable-apiservices-injectable=false",
+	"--metrics-listen-address=0",
+	"--metrics-tls-cert-file=/tls/tls.crt",
+	"--metrics-tls-private-key-file=/tls/tls.key",
+	"--metrics-tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_AES_128_GCM_SHA256",
+	"--metrics-tls-min-version=VersionTLS12",
+	"--metrics-dynamic-serving-leaf-duration=168h",
+	"--enable-profiling",
+	"--profiler-address=localhost:6060",
+	"--namespace=cert-manager",
+}
 
 func TestCommandLine(t *testing.T) {
 	tests := map[string]struct {
@@ -21,23 +54,44 @@ func TestCommandLine(t *testing.T) {
 		"an unknown command":               {[]string{"nonsense"}, 1, `"nonsense"`},
 		"an argument of run":               {[]string{"run", "nonsense"}, 1, `"nonsense"`},
 		"an argument of version":           {[]string{"version", "nonsense"}, 1, `"nonsense"`},
-		"no port":                          {[]string{"--webhook-listen-address=localhost"}, 1, `--webhook-listen-address: "localhost" is not host:port`},
+		"no port":                          {with("--webhook-listen-address=localhost"), 1, `--webhook-listen-address: "localhost" is not host:port`},
 		"a port that is none":              {[]string{"--health-listen-address=:70000"}, 1, `--health-listen-address: "70000" is not a port`},
 		"port 0":                           {[]string{"--metrics-listen-address=:0"}, 1, `--metrics-listen-address: "0" is not a port`},
 		"a Secret without namespace":       {[]string{"--ca-secret=name"}, 1, `--ca-secret: "name" is not namespace/name`},
 		"a Secret with too many slashes":   {[]string{"--ca-secret=a/b/c"}, 1, `--ca-secret: "a/b/c" is not namespace/name`},
-		"no serving name":                  {[]string{"--serving-names="}, 1, "--serving-names: must not be empty"},
-		"no configuration":                 {[]string{"--webhook-configuration="}, 1, "--webhook-configuration: must not be empty"},
+		"no serving name":                  {[]string{"--ca-secret=a/b", "--webhook-configuration=c"}, 1, "--serving-names: must be set with --ca-secret"},
+		"no configuration":                 {[]string{"--ca-secret=a/b", "--serving-names=x"}, 1, "--webhook-configuration: must be set with --ca-secret"},
 		"an interval that is none":         {[]string{"--resync-interval=x"}, 1, "--resync-interval"},
 		"an interval of nothing":           {[]string{"--resync-interval=0s"}, 1, "--resync-interval: 0s is less than 100ms"},
-		"a leaf that outlives the CA":      {[]string{"--leaf-lifetime=2h", "--ca-lifetime=1h"}, 1, "--leaf-lifetime: 2h0m0s is longer than --ca-lifetime"},
-		"a lifetime of nothing":            {[]string{"--leaf-lifetime=0s"}, 1, "--leaf-lifetime: 0s is less than a second"},
+		"a leaf that outlives the CA":      {with("--leaf-lifetime=2h", "--ca-lifetime=1h"), 1, "--leaf-lifetime: 2h0m0s is longer than --ca-lifetime"},
+		"a lifetime of nothing":            {with("--leaf-lifetime=0s"), 1, "--leaf-lifetime: 0s is less than a second"},
 		"namespaces to read and to ignore": {[]string{"--namespace=a", "--ignore-namespaces=b", "--logging-format=text"}, 1, "--namespace: cannot be combined with --ignore-namespaces"},
 		"a namespace that cannot exist":    {[]string{"--ignore-namespaces=a,B!"}, 1, `--ignore-namespaces: "B!" is not the name of a namespace`},
 		"a logging format":                 {[]string{"--logging-format=xml"}, 1, `--logging-format: "xml" is neither text nor json`},
 		"a negative verbosity":             {[]string{"-v=-1"}, 1, "--v: must not be negative"},
 		"two mistakes, both named":         {[]string{"--ca-secret=x", "--logging-format=xml"}, 1, "--logging-format"},
 		"a kubeconfig that is not there":   {[]string{"--kubeconfig=/nonexistent"}, 1, "/nonexistent"},
+		"a serving name without a CA":      {[]string{"--serving-names=x"}, 1, "--serving-names: needs --ca-secret"},
+		"a configuration without a CA":     {[]string{"--webhook-configuration=x"}, 1, "--webhook-configuration: needs --ca-secret"},
+		"an unknown feature gate":          {[]string{"--feature-gates=Foo=true"}, 1, `--feature-gates: there is no gate "Foo"`},
+		"a feature gate that is neither":   {[]string{"--feature-gates=CAInjectorMerging=maybe"}, 1, `--feature-gates: CAInjectorMerging: "maybe" is neither true nor false`},
+		"a lease of nothing":               {[]string{"--leader-election-lease-duration=0"}, 1, "--leader-election-lease-duration: 0s is less than a second"},
+		"a deadline after the lease":       {[]string{"--leader-election-renew-deadline=1m"}, 1, "--leader-election-renew-deadline: 1m0s is not less than the lease duration, 1m0s"},
+		"a retry period of nothing":        {[]string{"--leader-election-retry-period=0"}, 1, "--leader-election-retry-period: 0s is not more than 0"},
+		"a retry period too long":          {[]string{"--leader-election-retry-period=35s"}, 1, "--leader-election-retry-period: 35s is not less than the renew deadline, 40s, by a fifth"},
+		"a lease in no namespace":          {[]string{"--leader-election-namespace="}, 1, `--leader-election-namespace: "" is not the name of a namespace`},
+		"no profiler port":                 {[]string{"--enable-profiling", "--profiler-address=x"}, 1, `--profiler-address: "x" is not host:port`},
+		"two metrics certificates":         {[]string{"--metrics-tls-cert-file=a", "--metrics-dynamic-serving-ca-secret-name=b"}, 1, "--metrics-tls-cert-file: cannot be combined"},
+		"a certificate without key":        {[]string{"--metrics-tls-cert-file=a"}, 1, "--metrics-tls-private-key-file: must be set with --metrics-tls-cert-file"},
+		"a key without certificate":        {[]string{"--metrics-tls-private-key-file=a"}, 1, "--metrics-tls-cert-file: must be set with --metrics-tls-private-key-file"},
+		"a metrics CA in no namespace":     {[]string{"--metrics-dynamic-serving-ca-secret-name=a"}, 1, `--metrics-dynamic-serving-ca-secret-namespace: "" is not the name of a namespace`},
+		"a metrics CA without name":        {[]string{"--metrics-dynamic-serving-ca-secret-namespace=a"}, 1, `--metrics-dynamic-serving-ca-secret-name: "" is not the name of a Secret`},
+		"a metrics CA for no DNS name":     {[]string{"--metrics-dynamic-serving-ca-secret-namespace=a", "--metrics-dynamic-serving-ca-secret-name=b"}, 1, "--metrics-dynamic-serving-dns-names: must be set"},
+		"a metrics leaf of nothing":        {[]string{"--metrics-dynamic-serving-ca-secret-namespace=a", "--metrics-dynamic-serving-ca-secret-name=b", "--metrics-dynamic-serving-dns-names=c", "--metrics-dynamic-serving-leaf-duration=0"}, 1, "--metrics-dynamic-serving-leaf-duration: 0s is less than a second"},
+		"a version of TLS":                 {[]string{"--metrics-tls-min-version=TLS9"}, 1, `--metrics-tls-min-version: there is no version "TLS9"`},
+		"a cipher suite":                   {[]string{"--metrics-tls-cipher-suites=TLS_AES_128_GCM_SHA256,ROT13"}, 1, `--metrics-tls-cipher-suites: there is no cipher suite "ROT13"`},
+		"a configuration file not there":   {[]string{"--config=/nonexistent"}, 1, "/nonexistent: no such file"},
+		"all of cert-manager's flags":      {append(slices.Clone(peerFlags), "--kubeconfig=/nonexistent"), 1, `find the API server: stat /nonexistent`},
 		"the same for run":                 {[]string{"run", "--kubeconfig=/nonexistent"}, 1, "/nonexistent"},
 	}
 	for sentence, test := range tests {

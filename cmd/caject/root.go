@@ -34,7 +34,10 @@ func newRootCommand() *cobra.Command {
 
 It fills the caBundle of annotated CustomResourceDefinitions and APIServices at admission, that of annotated webhook
 configurations right after, and keeps all of them right when a CA rotates. It reads only the one object that an
-annotation names, and never lists or watches Secrets.`
+annotation names, and never lists or watches Secrets.
+
+It takes the flags and the configuration file of cert-manager's cainjector. Started with those alone, without
+--ca-secret, it serves no admission and fills everything right after it was written.`
 	root.SilenceUsage = true
 	root.SilenceErrors = true
 	root.CompletionOptions.DisableDefaultCmd = true
@@ -49,7 +52,7 @@ func newRunCommand() *cobra.Command {
 		Short: "Inject CA bundles into webhook configurations, CRDs and APIServices",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := options.validate(); err != nil {
+			if err := options.complete(cmd.Flags()); err != nil {
 				return err
 			}
 			return run(cmd.Context(), options, cmd.ErrOrStderr())

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,6 +19,7 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	crmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -57,60 +59,64 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 	}
 	counters := metrics.New(crmetrics.Registry)
 	sources := source.NewReader(reader, o.scope(), apiServerCA(o.kubeconfig))
-	own := cabundle.Target{Kind: cabundle.MutatingWebhookConfiguration, Name: o.webhookConfiguration}
-
-	// Each tells the other: the keeper that the CA has changed, resync that our configuration has.
-	var loop *resync.Resync
-	keeper := certs.NewKeeper(certs.Options{
-		Secret:        o.caSecretName(),
-		Configuration: own,
-		Names:         o.servingNames,
-		CALifetime:    o.caLifetime,
-		LeafLifetime:  o.leafLifetime,
-		Changed:       func(ref cabundle.Reference) { loop.Hint(ref) },
-	}, reader, targets, clock.RealClock{})
-	server := newWebhookServer(o, keeper)
-	server.Register(webhook.InjectPath, webhook.NewHandler(webhook.NewInjector(o.kinds(), sources, counters, clock.RealClock{})))
-
 	recorder, stopEvents, err := newEventRecorder(config, mgr)
 	if err != nil {
 		return err
 	}
 	defer stopEvents()
-	loop = resync.New(resync.Options{
-		Interval: o.resyncInterval,
-		Kinds:    o.kinds(),
-		Own:      own,
-		Observe: func(t cabundle.Target) {
-			if t == own {
+
+	loopOptions := resync.Options{Interval: o.resyncInterval, Kinds: o.kinds(), Combine: o.combine(), LeaderElection: o.elects()}
+	var loop *resync.Resync
+	var ready []healthz.Checker
+	if o.serves() {
+		// Each tells the other: the keeper that the CA has changed, resync that our configuration has.
+		keeper := newKeeper(o, reader, targets, func(ref cabundle.Reference) { loop.Hint(ref) })
+		loopOptions.Own = o.ownConfiguration()
+		loopOptions.Observe = func(t cabundle.Target) {
+			if t == loopOptions.Own {
 				keeper.Wake()
 			}
-		},
-	}, sources, targets, recorder, counters, clock.RealClock{})
-
-	if err := errors.Join(
-		crmetrics.Registry.Register(loop),
-		mgr.Add(server),
-		mgr.Add(keeper),
-		loop.SetupWithManager(mgr),
-	); err != nil {
-		return fmt.Errorf("set up: %w", err)
-	}
-	if o.healthListenAddress != "0" {
-		if err := mgr.Add(newHealthServer(o.healthListenAddress, keeper.Ready, server.StartedChecker())); err != nil {
+		}
+		server := newWebhookServer(o, keeper)
+		server.Register(webhook.InjectPath, webhook.NewHandler(webhook.NewInjector(o.kinds(), o.combine(), sources, counters, clock.RealClock{})))
+		if err := errors.Join(mgr.Add(keeper), mgr.Add(server)); err != nil {
 			return fmt.Errorf("set up: %w", err)
 		}
+		ready = append(ready, keeper.Ready, server.StartedChecker())
+	} else {
+		logger.Info("No --ca-secret: admission is not served, targets are filled after they were written")
+	}
+	loop = resync.New(loopOptions, sources, targets, recorder, counters, clock.RealClock{})
+	if err := errors.Join(
+		crmetrics.Registry.Register(loop),
+		loop.SetupWithManager(mgr),
+		addHealthServer(mgr, o.healthListenAddress, ready...),
+		addMetricsServer(mgr, o, reader),
+	); err != nil {
+		return fmt.Errorf("set up: %w", err)
 	}
 	return mgr.Start(ctx)
 }
 
+// leaseName is that of cert-manager's cainjector, so that of both, while one takes over from the other, only one works.
+const leaseName = "cert-manager-cainjector-leader-election"
+
 // newManager returns the manager that runs the parts. It asks the API server nothing before it starts.
 func newManager(o *options, config *rest.Config) (manager.Manager, error) {
 	mgr, err := ctrl.NewManager(config, manager.Options{
-		Scheme:         newScheme(),
-		MapperProvider: func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return newMapper(), nil },
-		Cache:          resync.CacheOptions(ctrl.Log),
-		Metrics:        metricsserver.Options{BindAddress: o.metricsListenAddress},
+		Scheme:           newScheme(),
+		MapperProvider:   func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return newMapper(), nil },
+		Cache:            resync.CacheOptions(ctrl.Log),
+		Metrics:          metricsserver.Options{BindAddress: "0"}, // see addMetricsServer
+		PprofBindAddress: o.profilerBindAddress(),
+
+		LeaderElection:                o.elects(),
+		LeaderElectionID:              leaseName,
+		LeaderElectionNamespace:       o.leaderElection.namespace,
+		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 &o.leaderElection.leaseDuration,
+		RenewDeadline:                 &o.leaderElection.renewDeadline,
+		RetryPeriod:                   &o.leaderElection.retryPeriod,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up: %w", err)
@@ -130,6 +136,18 @@ func newEventRecorder(config *rest.Config, mgr manager.Manager) (_ record.EventR
 	return broadcaster.NewRecorder(mgr.GetScheme(), corev1.EventSource{Component: "caject"}), broadcaster.Shutdown, nil
 }
 
+// newKeeper returns what looks after our serving certificate, and calls changed when its CA has changed.
+func newKeeper(o *options, reader client.Client, targets *target.Client, changed func(cabundle.Reference)) *certs.Keeper {
+	return certs.NewKeeper(certs.Options{
+		Secret:        o.caSecretName(),
+		Configuration: o.ownConfiguration(),
+		Names:         o.servingNames,
+		CALifetime:    o.caLifetime,
+		LeafLifetime:  o.leafLifetime,
+		Changed:       changed,
+	}, reader, targets, clock.RealClock{})
+}
+
 func newWebhookServer(o *options, keeper *certs.Keeper) crwebhook.Server {
 	host, port, _ := splitAddress(o.webhookListenAddress) // validate has seen it
 	return crwebhook.NewServer(crwebhook.Options{
@@ -142,11 +160,13 @@ func newWebhookServer(o *options, keeper *certs.Keeper) crwebhook.Server {
 	})
 }
 
-// newScheme knows the types that are read as such: Secrets. Targets are read as JSON or as metadata.
+// newScheme knows the types that are read as such, Secrets, and Leases, which have Events. Targets are read as JSON or as
+// metadata.
 func newScheme() *runtime.Scheme {
 	scheme := runtime.NewScheme()
 	scheme.AddKnownTypes(corev1.SchemeGroupVersion, &corev1.Secret{})
 	metav1.AddToGroupVersion(scheme, corev1.SchemeGroupVersion)
+	scheme.AddKnownTypes(coordinationv1.SchemeGroupVersion, &coordinationv1.Lease{})
 	return scheme
 }
 
