@@ -12,6 +12,9 @@ var (
 	targetState = prometheus.NewDesc("caject_target_state",
 		"1 for the state of each annotated object: injected, refused (with the reason) or pending (not looked at yet).",
 		[]string{"kind", "name", "state", "reason"}, nil)
+	targetContested = prometheus.NewDesc("caject_target_contested",
+		"1 for each annotated object whose caBundle another field manager keeps changing back.",
+		[]string{"kind", "name", "manager"}, nil)
 	bundleExpiry = prometheus.NewDesc("caject_bundle_expiry_timestamp_seconds",
 		"When the first certificate of a referenced source expires.",
 		[]string{"source"}, nil)
@@ -20,6 +23,7 @@ var (
 // Describe implements [prometheus.Collector].
 func (r *Resync) Describe(descs chan<- *prometheus.Desc) {
 	descs <- targetState
+	descs <- targetContested
 	descs <- bundleExpiry
 }
 
@@ -36,6 +40,9 @@ func (r *Resync) Collect(metrics chan<- prometheus.Metric) {
 			word = "refused"
 		}
 		metrics <- prometheus.MustNewConstMetric(targetState, prometheus.GaugeValue, 1, string(target.Kind), target.Name, word, string(s.problem))
+		if s.contest.manager != "" && !s.contest.quiet(r.clock.Now(), r.options.Interval) {
+			metrics <- prometheus.MustNewConstMetric(targetContested, prometheus.GaugeValue, 1, string(target.Kind), target.Name, s.contest.manager)
+		}
 		// Of two that looked at different times, the later expiry is that of the source as it is now.
 		if s.sourceExpiry.After(expiries[s.ref]) {
 			expiries[s.ref] = s.sourceExpiry

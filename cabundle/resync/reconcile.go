@@ -131,6 +131,7 @@ func (r *Resync) lookAtSource(ctx context.Context, known state, freshness source
 func (r *Resync) write(ctx context.Context, target cabundle.Target, known state, found *look) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	contest := r.next(ctx, target, known, found.outcome == known.outcome)
 	written, err := r.targets.Patch(ctx, found.object, found.patch)
 	if err != nil {
 		found.gone = apierrors.IsNotFound(err)
@@ -140,12 +141,11 @@ func (r *Resync) write(ctx context.Context, target cabundle.Target, known state,
 	ref, _, _ := cabundle.ReferenceOf(written.Annotations)
 	found.version = version(written.Generation, written.ResourceVersion, ref)
 	r.injected(ctx, target, ref)
-	now := r.clock.Now()
-	if now.Sub(known.written) > 2*r.options.Interval {
-		r.writes.Forget(target) // it was quiet
+	if known.contest.quiet(contest.written, r.options.Interval) {
+		r.writes.Forget(target)
 	}
 	pause := r.writes.When(target)
-	r.tracker.update(target, known.uid, func(s *state) { s.written, s.notBefore = now, now.Add(pause) })
+	r.tracker.update(target, known.uid, func(s *state) { s.contest, s.notBefore = contest, contest.written.Add(pause) })
 }
 
 // settle notes what a look came to, reports a change for better or worse, and says when to look again.

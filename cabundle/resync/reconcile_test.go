@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"gomodules.xyz/jsonpatch/v2"
 	evanphx "gopkg.in/evanphx/json-patch.v4"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
@@ -119,6 +120,10 @@ func (f *fakeTargets) Patch(_ context.Context, read cabundle.Object, patch []jso
 	}
 	f.bump()
 	return f.object.ObjectMeta, nil
+}
+
+func (f *fakeTargets) Managers(context.Context, cabundle.Target) ([]metav1.ManagedFieldsEntry, error) {
+	return f.object.ManagedFields, nil
 }
 
 // bump is what the API server does at each write that changes something.
@@ -507,9 +512,10 @@ func TestAHintReadsConsistently(t *testing.T) {
 
 func TestAFightIsNotFought(t *testing.T) {
 	r := newRig(t, nil)
-	rounds := 0
-	for begin := r.clock.Now(); r.clock.Since(begin) < 10*time.Minute; rounds++ {
-		r.targets.object.Webhooks[0].ClientConfig.CABundle = []byte("\n") // the other one is as fast as can be
+	// undo is what somebody does who wants another caBundle, as fast as can be.
+	undo := func(manager string) {
+		r.targets.object.Webhooks[0].ClientConfig.CABundle = []byte("\n")
+		r.targets.object.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: manager, Time: &metav1.Time{Time: r.clock.Now()}}}
 		r.targets.bump()
 		r.watchChange(true)
 		for again := r.work(t); again > 0; again = r.retry(t) {
@@ -517,17 +523,96 @@ func TestAFightIsNotFought(t *testing.T) {
 		}
 		r.expect(t, caOne)
 	}
+	rounds := 0
+	for begin := r.clock.Now(); r.clock.Since(begin) < 10*time.Minute; rounds++ {
+		undo("other")
+		if rounds < contestedAfter {
+			r.expectEvent(t, "")
+		}
+	}
 	if rounds > 40 {
 		t.Errorf("%d writes in ten minutes", rounds)
 	}
+	r.expectEvent(t, `Warning TargetContested field manager "other" keeps changing the caBundle back`)
+	r.expectEvent(t, "") // said once
+	r.expectContest(t, "other")
+	undo("another")
+	r.expectEvent(t, `"another"`)
+	r.expectContest(t, "another")
+
 	// Once it is quiet, the next change is put right at once.
 	r.clock.Step(5 * time.Minute)
-	writes := r.targets.writes
-	r.targets.object.Webhooks[0].ClientConfig.CABundle = nil
-	r.targets.bump()
-	r.watchChange(true)
-	if again := r.work(t); again > 0 || r.targets.writes != writes+1 {
-		t.Errorf("looks again after %v; %d writes", again, r.targets.writes-writes)
+	r.expectContest(t, "")
+	writes, before := r.targets.writes, r.clock.Now()
+	undo("other")
+	if r.targets.writes != writes+1 || r.clock.Now() != before {
+		t.Errorf("%d writes after %v", r.targets.writes-writes, r.clock.Since(before))
+	}
+	r.expectEvent(t, "")
+	r.expectContest(t, "")
+}
+
+// expectContest fails the test unless the metric names manager, or nobody.
+func (r *rig) expectContest(t *testing.T, manager string) {
+	t.Helper()
+	want := ""
+	if manager != "" {
+		want = fmt.Sprintf("caject_target_contested{kind=%q,manager=%q,name=%q} 1\n", target.Kind, manager, target.Name)
+		want = "# HELP caject_target_contested 1 for each annotated object whose caBundle another field manager keeps changing back.\n" +
+			"# TYPE caject_target_contested gauge\n" + want
+	}
+	if err := testutil.CollectAndCompare(r.Resync, strings.NewReader(want), "caject_target_contested"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestARotationInAHurryIsNoFight(t *testing.T) {
+	r := newRig(t, nil)
+	r.watch()
+	r.work(t)
+	for n := range 3 * contestedAfter {
+		r.sources.ca = cabundletest.CA(fmt.Sprint(n), start.Add(-time.Hour), start.Add(time.Hour))
+		r.Hint(secret)
+		for again := r.work(t); again > 0; again = r.retry(t) {
+			r.clock.Step(again)
+		}
+	}
+	if r.targets.writes != 1+3*contestedAfter {
+		t.Fatalf("%d writes", r.targets.writes)
+	}
+	r.expectEvent(t, "")
+	r.expectContest(t, "")
+}
+
+func TestTheLastManagerIsNamed(t *testing.T) {
+	at := func(minutes int) *metav1.Time {
+		return &metav1.Time{Time: start.Add(time.Duration(minutes) * time.Minute)}
+	}
+	bundle := metav1.NewFieldsV1(`{"f:webhooks":{"k:{\"name\":\"w\"}":{"f:clientConfig":{"f:caBundle":{}}}}}`)
+	other := metav1.NewFieldsV1(`{"f:metadata":{}}`)
+	tests := map[string]struct {
+		entries []metav1.ManagedFieldsEntry
+		want    string
+	}{
+		"nobody is known":     {nil, "unknown"},
+		"caject is not meant": {[]metav1.ManagedFieldsEntry{{Manager: "caject", Time: at(1), FieldsV1: bundle}}, "unknown"},
+		"the last who set a caBundle": {[]metav1.ManagedFieldsEntry{
+			{Manager: "a", Time: at(1), FieldsV1: bundle}, {Manager: "b", Time: at(2), FieldsV1: bundle},
+			{Manager: "c", Time: at(3), FieldsV1: other}, {Manager: "caject", Time: at(4), FieldsV1: bundle},
+		}, "b"},
+		"whatever the order": {[]metav1.ManagedFieldsEntry{
+			{Manager: "c", Time: at(3), FieldsV1: other}, {Manager: "b", Time: at(2), FieldsV1: bundle}, {Manager: "a", Time: at(1), FieldsV1: bundle},
+		}, "b"},
+		"if none did, the last who wrote": {[]metav1.ManagedFieldsEntry{
+			{Manager: "a", Time: at(1), FieldsV1: other}, {Manager: "b", Time: at(2), FieldsV1: other}, {Manager: "c", Time: at(3), Subresource: "status", FieldsV1: other},
+		}, "b"},
+	}
+	for sentence, test := range tests {
+		t.Run(sentence, func(t *testing.T) {
+			if got := lastManager(test.entries); got != test.want {
+				t.Errorf("it is %q, not %q", got, test.want)
+			}
+		})
 	}
 }
 

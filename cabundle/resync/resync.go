@@ -43,6 +43,7 @@ type sourceReader interface {
 type targetClient interface {
 	Get(context.Context, cabundle.Target, source.Freshness) (cabundle.Object, error)
 	Patch(context.Context, cabundle.Object, []jsonpatch.Operation) (metav1.ObjectMeta, error)
+	Managers(context.Context, cabundle.Target) ([]metav1.ManagedFieldsEntry, error)
 }
 
 // Options are all that can be set.

@@ -35,8 +35,8 @@ type state struct {
 	sourceExpiry time.Time       // when the first certificate of the source expires; zero if that is not known
 
 	unknownSince time.Time // when looks began to come to nothing: see Problem.Outage
-	written      time.Time // when caject last wrote it
-	notBefore    time.Time // when it may write it again
+	notBefore    time.Time // when caject may write it again
+	contest      contest
 }
 
 // stale reports that the source is known to have changed since the last look.

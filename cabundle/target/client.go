@@ -22,7 +22,7 @@ import (
 // FieldManager is the name under which caject writes.
 const FieldManager = "caject"
 
-// metadataOnly asks the API server to answer a write with the object's metadata alone.
+// metadataOnly asks the API server to answer with the object's metadata alone.
 const metadataOnly = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 // Client reads and patches targets.
@@ -56,6 +56,15 @@ func (c *Client) Get(ctx context.Context, t cabundle.Target, freshness source.Fr
 	return cabundle.ParseObject(t.Kind, raw), nil
 }
 
+// Managers returns the managedFields of t, as they are now.
+func (c *Client) Managers(ctx context.Context, t cabundle.Target) ([]metav1.ManagedFieldsEntry, error) {
+	object, err := metadata(c.rest.Get().AbsPath(path(t)...).SetHeader("Accept", metadataOnly).Do(ctx))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", t, err)
+	}
+	return object.ManagedFields, nil
+}
+
 // Patch writes patch to object if it is still at its resourceVersion; else the error is a Conflict. It returns the
 // metadata of what was written.
 func (c *Client) Patch(ctx context.Context, object cabundle.Object, patch []jsonpatch.Operation) (metav1.ObjectMeta, error) {
@@ -64,7 +73,7 @@ func (c *Client) Patch(ctx context.Context, object cabundle.Object, patch []json
 	if err != nil {
 		return metav1.ObjectMeta{}, fmt.Errorf("encode patch of %s: %w", object.Target, err)
 	}
-	raw, err := answer(c.rest.Patch(types.JSONPatchType).
+	written, err := metadata(c.rest.Patch(types.JSONPatchType).
 		AbsPath(path(object.Target)...).
 		Param("fieldManager", FieldManager).
 		SetHeader("Accept", metadataOnly).
@@ -73,11 +82,20 @@ func (c *Client) Patch(ctx context.Context, object cabundle.Object, patch []json
 	if err != nil {
 		return metav1.ObjectMeta{}, fmt.Errorf("patch %s: %w", object.Target, err)
 	}
-	var written metav1.PartialObjectMetadata
-	if err := json.Unmarshal(raw, &written); err != nil {
-		return metav1.ObjectMeta{}, fmt.Errorf("patch %s: read the answer: %w", object.Target, err)
+	return written, nil
+}
+
+// metadata returns the metadata that an answer holds.
+func metadata(result rest.Result) (metav1.ObjectMeta, error) {
+	raw, err := answer(result)
+	if err != nil {
+		return metav1.ObjectMeta{}, err
 	}
-	return written.ObjectMeta, nil
+	var object metav1.PartialObjectMetadata
+	if err := json.Unmarshal(raw, &object); err != nil {
+		return metav1.ObjectMeta{}, fmt.Errorf("read the answer: %w", err)
+	}
+	return object.ObjectMeta, nil
 }
 
 // answer returns the body of an answer. (Raw alone drops what the API server says of an error.)

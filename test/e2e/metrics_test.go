@@ -95,6 +95,7 @@ func TestTheDocumentedMetricsAreServed(t *testing.T) {
 	// One of each, so that all families have something to serve.
 	shared.works(t, "metrics")
 	shared.create(t, playground.NewMutating("metrics", 1, playground.FromSecret(namespace, "metrics-missing")))
+	shared.fight(t, "metricsfight")
 	eventually(t, "serve what is documented", func(ctx context.Context) error {
 		families, err := shared.metrics(ctx)
 		if err != nil {
@@ -116,6 +117,45 @@ func TestTheDocumentedMetricsAreServed(t *testing.T) {
 			return fmt.Errorf("documented, but not served (-), and served, but not documented (+):\n%s", diff)
 		}
 		return nil
+	})
+}
+
+// fight has somebody undo, until the test ends, whatever caject does to a configuration, which is returned.
+func (i *installation) fight(t *testing.T, name string) client.Object {
+	t.Helper()
+	i.create(t, playground.NewSecret(namespace, name, playground.NewCA(name)))
+	target := playground.NewValidating(name, 1, playground.FromSecret(namespace, name))
+	i.create(t, target)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	t.Cleanup(func() { cancel(); <-done })
+	go func() {
+		defer close(done)
+		contested := target.DeepCopy()
+		for ctx.Err() == nil {
+			time.Sleep(10 * time.Millisecond)
+			if err := i.client.Get(ctx, client.ObjectKeyFromObject(contested), contested); err != nil || holds(contested, []byte("\n")) == nil {
+				continue
+			}
+			playground.SetCABundles(contested, []byte("\n"))
+			_ = i.client.Update(ctx, contested, client.FieldOwner("fighter")) // else at the next round
+		}
+	}()
+	return target
+}
+
+func TestWhoeverFightsIsNamed(t *testing.T) {
+	t.Parallel()
+	target := shared.fight(t, "fight")
+	if message := shared.event(t, target, "TargetContested"); !strings.Contains(message, `"fighter" keeps changing the caBundle back`) {
+		t.Errorf("Event %q", message)
+	}
+	eventually(t, "the metric names it", func(ctx context.Context) error {
+		families, err := shared.metrics(ctx)
+		if err == nil && find(families["caject_target_contested"], map[string]string{"name": "fight", "manager": "fighter"}) == nil {
+			err = fmt.Errorf("not so: %v", families["caject_target_contested"])
+		}
+		return err
 	})
 }
 

@@ -2,10 +2,6 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -19,27 +15,6 @@ import (
 	"github.com/caject/caject/cabundle/source"
 	"github.com/caject/caject/test/playground"
 )
-
-// certManager is the module that carries cert-manager's chart.
-const certManager = "github.com/cert-manager/cert-manager@v1.21.2"
-
-// certManagerChart returns the folder of cert-manager's chart, in the module cache.
-func certManagerChart(t *testing.T) string {
-	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", certManager).Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var module struct{ Dir string }
-	if err := json.Unmarshal(out, &module); err != nil {
-		t.Fatal(err)
-	}
-	chart := filepath.Join(module.Dir, "deploy", "charts", "cert-manager")
-	if _, err := os.Stat(filepath.Join(chart, "Chart.yaml")); err != nil {
-		t.Fatal(err)
-	}
-	return chart
-}
 
 // TestCertManager switches caject for the cainjector of a real cert-manager: its chart is rendered without cainjector
 // and applied, and caject fills its webhook configurations from the Secret that cert-manager's webhook makes. Before
@@ -64,8 +39,7 @@ func TestCertManager(t *testing.T) {
 		t.Error("no warning that there are no Certificates")
 	}
 
-	rendered, err := i.control.Helm(t.Context(), "template", "cert-manager", certManagerChart(t),
-		"--namespace", "cert-manager", "--set", "cainjector.enabled=false", "--set", "crds.enabled=true", "--set", "startupapicheck.enabled=false")
+	rendered, err := i.control.RenderCertManager(t.Context(), nil, "cainjector.enabled=false")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +49,7 @@ func TestCertManager(t *testing.T) {
 	}
 	apply := func() string {
 		t.Helper()
-		output, err := i.control.Kubectl(t.Context(), rendered.Stdout, "apply", "--server-side", "-f", "-")
+		output, err := i.control.Kubectl(t.Context(), rendered, "apply", "--server-side", "-f", "-")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -36,7 +36,7 @@ func (i *Installation) Command(program string, args ...string) []string {
 
 // Start runs Command. Its log goes to logPath.
 func (i *Installation) Start(program, logPath string, args ...string) (*Process, error) {
-	return startProcess(i.Command(program, args...), i.HealthPort, logPath)
+	return StartProcess(i.Command(program, args...), i.HealthPort, logPath)
 }
 
 // Install installs the chart with helm, and values on top of what the playground needs (helm's --set).
@@ -73,22 +73,26 @@ func Install(ctx context.Context, c *ControlPlane, values ...string) (*Installat
 	}
 	pod := deployment.Spec.Template.Spec
 	i.Args = append(append([]string{}, pod.Containers[0].Args...), "--kubeconfig="+i.Kubeconfig)
-	return i, writeTokenKubeconfig(ctx, c, client, pod.ServiceAccountName, i.Kubeconfig)
+	return i, c.WriteKubeconfig(ctx, Namespace, pod.ServiceAccountName, i.Kubeconfig)
 }
 
-// writeTokenKubeconfig writes a kubeconfig with a token of the ServiceAccount and nothing of the admin's.
-func writeTokenKubeconfig(ctx context.Context, c *ControlPlane, client kubernetes.Interface, account, path string) error {
+// WriteKubeconfig writes a kubeconfig with a token of a ServiceAccount and nothing of the admin's.
+func (c *ControlPlane) WriteKubeconfig(ctx context.Context, namespace, account, path string) error {
+	client, err := kubernetes.NewForConfig(c.Config)
+	if err != nil {
+		return err
+	}
 	day := int64((24 * time.Hour).Seconds())
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &day}}
-	token, err := client.CoreV1().ServiceAccounts(Namespace).CreateToken(ctx, account, request, metav1.CreateOptions{})
+	token, err := client.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, account, request, metav1.CreateOptions{})
 	if err != nil {
-		return fmt.Errorf("get a token of the chart's ServiceAccount: %w", err)
+		return fmt.Errorf("get a token of ServiceAccount %s/%s: %w", namespace, account, err)
 	}
 	config := clientcmdapi.NewConfig()
 	config.Clusters["playground"] = &clientcmdapi.Cluster{Server: c.Config.Host, CertificateAuthorityData: c.Config.CAData}
-	config.AuthInfos["caject"] = &clientcmdapi.AuthInfo{Token: token.Status.Token}
-	config.Contexts["caject"] = &clientcmdapi.Context{Cluster: "playground", AuthInfo: "caject"}
-	config.CurrentContext = "caject"
+	config.AuthInfos[account] = &clientcmdapi.AuthInfo{Token: token.Status.Token}
+	config.Contexts[account] = &clientcmdapi.Context{Cluster: "playground", AuthInfo: account}
+	config.CurrentContext = account
 	return clientcmd.WriteToFile(*config, path)
 }
 

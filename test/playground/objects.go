@@ -160,17 +160,24 @@ func CABundles(object client.Object) [][]byte {
 
 // SetCABundles puts value into each caBundle field of a target.
 func SetCABundles(object client.Object, value []byte) {
-	switch o := object.(type) {
-	case *apiextensionsv1.CustomResourceDefinition:
-		o.Spec.Conversion.Webhook.ClientConfig.CABundle = value
-	case *apiregistrationv1.APIService:
-		o.Spec.CABundle = value
-	case *admissionregistrationv1.ValidatingWebhookConfiguration:
-		for i := range o.Webhooks {
+	values := make([][]byte, len(CABundles(object)))
+	for i := range values {
+		values[i] = value
+	}
+	SetEachCABundle(object, values)
+}
+
+// SetEachCABundle puts values into the caBundle fields of a target, in order.
+func SetEachCABundle(object client.Object, values [][]byte) {
+	for i, value := range values {
+		switch o := object.(type) {
+		case *apiextensionsv1.CustomResourceDefinition:
+			o.Spec.Conversion.Webhook.ClientConfig.CABundle = value
+		case *apiregistrationv1.APIService:
+			o.Spec.CABundle = value
+		case *admissionregistrationv1.ValidatingWebhookConfiguration:
 			o.Webhooks[i].ClientConfig.CABundle = value
-		}
-	case *admissionregistrationv1.MutatingWebhookConfiguration:
-		for i := range o.Webhooks {
+		case *admissionregistrationv1.MutatingWebhookConfiguration:
 			o.Webhooks[i].ClientConfig.CABundle = value
 		}
 	}

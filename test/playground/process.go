@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Process is a running caject.
+// Process is a running caject, or a program that takes its place.
 type Process struct {
 	// Log is the file that it logs to.
 	Log string
@@ -22,8 +22,9 @@ type Process struct {
 	done    chan error
 }
 
-// startProcess runs command, a line of arguments with the program first, as caject. Its log goes to logPath.
-func startProcess(command []string, healthPort int, logPath string) (*Process, error) {
+// StartProcess runs command, a line of arguments with the program first. Its log goes to logPath. healthPort, on
+// loopback, is where it serves /livez and /readyz; 0 if it does not.
+func StartProcess(command []string, healthPort int, logPath string) (*Process, error) {
 	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
@@ -45,6 +46,9 @@ func startProcess(command []string, healthPort int, logPath string) (*Process, e
 
 // Pid returns the process's number.
 func (p *Process) Pid() int { return p.command.Process.Pid }
+
+// Args returns the arguments, without the program.
+func (p *Process) Args() []string { return p.command.Args[1:] }
 
 // Ready reports whether /readyz says so.
 func (p *Process) Ready(ctx context.Context) bool { return p.Probe(ctx, "/readyz") }

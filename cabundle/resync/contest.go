@@ -1,0 +1,83 @@
+package resync
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/caject/caject/cabundle"
+	targetclient "github.com/caject/caject/cabundle/target"
+)
+
+// contestedAfter is how many of caject's writes must be undone, one soon after the other, for somebody to be told.
+// That takes seconds, since caject waits longer each time.
+const contestedAfter = 5
+
+// contestReason is that of the Event.
+const contestReason = "TargetContested"
+
+// contest is what is known of somebody who undoes what caject writes to a target.
+type contest struct {
+	written time.Time // when caject last wrote the target
+	undone  int       // how many of its writes were undone since the target was last quiet
+	manager string    // who does it; empty before contestedAfter
+}
+
+// quiet reports that caject has not written the target for so long that what was before does not count any more.
+func (c contest) quiet(now time.Time, interval time.Duration) bool {
+	return now.Sub(c.written) > 2*interval
+}
+
+// next returns what is known once caject writes target another time; same says that the source is what it was at the
+// last look, so that somebody else has changed the target. Called before the write, when the target still shows who
+// it was.
+func (r *Resync) next(ctx context.Context, target cabundle.Target, known state, same bool) contest {
+	c, now := known.contest, r.clock.Now()
+	if c.quiet(now, r.options.Interval) {
+		c = contest{}
+	} else if same {
+		c.undone++
+	}
+	c.written = now
+	if c.undone < contestedAfter {
+		return c
+	}
+	entries, err := r.targets.Managers(ctx, target)
+	if err != nil {
+		log.FromContext(ctx).V(1).Info("Cannot read who changes the target", "error", err.Error())
+		return c
+	}
+	if manager := lastManager(entries); manager != c.manager {
+		c.manager = manager
+		log.FromContext(ctx).Info("Somebody keeps undoing the injection; writing it again, ever more slowly", "manager", manager, "times", c.undone)
+		r.event(target, known.uid, corev1.EventTypeWarning, contestReason, fmt.Sprintf(
+			"field manager %q keeps changing the caBundle back; caject writes it again, ever more slowly (leave caBundle out of what %q applies, or remove the annotation)",
+			manager, manager))
+	}
+	return c
+}
+
+// lastManager returns the field manager, other than caject, that was the last to set a caBundle, or else to write the
+// object at all.
+func lastManager(entries []metav1.ManagedFieldsEntry) string {
+	var last metav1.ManagedFieldsEntry
+	sets := func(e metav1.ManagedFieldsEntry) bool {
+		return e.FieldsV1 != nil && strings.Contains(e.FieldsV1.GetRawString(), `"f:caBundle"`)
+	}
+	for _, entry := range entries {
+		switch {
+		case entry.Manager == targetclient.FieldManager || entry.Subresource != "" || entry.Time == nil:
+		case last.Time == nil, sets(entry) && !sets(last), sets(entry) == sets(last) && last.Time.Before(entry.Time):
+			last = entry
+		}
+	}
+	if last.Manager == "" {
+		return "unknown"
+	}
+	return last.Manager
+}

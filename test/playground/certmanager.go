@@ -1,0 +1,35 @@
+package playground
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+)
+
+// CertManager is the module that carries cert-manager's chart and its cainjector.
+const CertManager = "github.com/cert-manager/cert-manager@v1.21.2"
+
+// RenderCertManager returns the manifests of cert-manager's chart, of those of its templates that are named (without
+// .yaml), or all of them; values are helm's --set.
+func (c *ControlPlane) RenderCertManager(ctx context.Context, templates []string, values ...string) (string, error) {
+	out, err := exec.CommandContext(ctx, "go", "mod", "download", "-json", CertManager).Output()
+	if err != nil {
+		return "", fmt.Errorf("get %s: %w", CertManager, err)
+	}
+	var module struct{ Dir string }
+	if err := json.Unmarshal(out, &module); err != nil {
+		return "", fmt.Errorf("get %s: %w", CertManager, err)
+	}
+	args := []string{"template", "cert-manager", filepath.Join(module.Dir, "deploy", "charts", "cert-manager"),
+		"--namespace", "cert-manager", "--set", "crds.enabled=true", "--set", "startupapicheck.enabled=false"}
+	for _, template := range templates {
+		args = append(args, "--show-only", "templates/"+template+".yaml")
+	}
+	for _, value := range values {
+		args = append(args, "--set", value)
+	}
+	output, err := c.Helm(ctx, args...)
+	return output.Stdout, err
+}
