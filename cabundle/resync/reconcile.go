@@ -3,17 +3,20 @@ package resync
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"gomodules.xyz/jsonpatch/v2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/cabundle/metrics"
 	"github.com/caject/caject/cabundle/source"
+	targetclient "github.com/caject/caject/cabundle/target"
 )
 
 // look is what was found when a target and its source were read.
@@ -26,9 +29,10 @@ type look struct {
 	// sourceExpiry is when the first certificate of the source expires; zero if it was not read.
 	sourceExpiry time.Time
 
-	patch   []jsonpatch.Operation
-	problem *cabundle.Problem // why not all is right once patch is written
-	waiting bool              // the problem is that of the source alone
+	patch    []jsonpatch.Operation // of caBundles
+	takeOver []jsonpatch.Operation // of their owners
+	problem  *cabundle.Problem     // why not all is right once patch is written
+	waiting  bool                  // the problem is that of the source alone
 }
 
 // isOf reports that l is of the object that the watch has shown last.
@@ -37,7 +41,10 @@ func (l look) isOf(known state) bool {
 }
 
 // right reports that there is nothing to do.
-func (l look) right() bool { return !l.gone && l.problem == nil && len(l.patch) == 0 }
+func (l look) right() bool { return !l.gone && l.problem == nil && !l.toWrite() }
+
+// toWrite reports that there is something to write.
+func (l look) toWrite() bool { return len(l.patch)+len(l.takeOver) > 0 }
 
 // Reconcile looks at one target and puts it right. Its error is always nil: what cannot be done yet is tried again,
 // and reported once rather than at each try.
@@ -70,7 +77,7 @@ func (r *Resync) Reconcile(ctx context.Context, target cabundle.Target) (reconci
 		}
 	}
 	found := r.look(ctx, target, known, source.Consistent)
-	if len(found.patch) > 0 {
+	if found.toWrite() {
 		r.write(ctx, target, known, &found)
 	}
 	return r.settle(ctx, target, known, found), nil
@@ -109,6 +116,10 @@ func (r *Resync) look(ctx context.Context, target cabundle.Target, known state, 
 		found.patch, found.problem = cabundle.Inject(now, object, nil, bundle, r.options.Combine)
 		found.expiry = cabundle.NextExpiry(now, object, bundle)
 	}
+	// Once only: a cainjector that is still at work comes back, and nobody would gain by a fight.
+	if found.problem == nil && !known.takenOver {
+		found.takeOver = cabundle.Disown(object.Owners, targetclient.CainjectorFieldManager)
+	}
 	return found
 }
 
@@ -127,12 +138,15 @@ func (r *Resync) lookAtSource(ctx context.Context, known state, freshness source
 	return look{version: known.version, outcome: outcomeOf(bundle, problem), problem: problem, waiting: problem != nil}
 }
 
-// write writes the patch of found, if the object is still as it was read, and says in found what came of it.
+// write writes what found has to write, if the object is still as it was read, and says in found what came of it.
 func (r *Resync) write(ctx context.Context, target cabundle.Target, known state, found *look) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	contest := r.next(ctx, target, known, found.outcome == known.outcome)
-	written, err := r.targets.Patch(ctx, found.object, found.patch)
+	contest := known.contest
+	if len(found.patch) > 0 {
+		contest = r.next(ctx, target, known, found.outcome == known.outcome)
+	}
+	written, err := r.targets.Patch(ctx, found.object, slices.Concat(found.patch, found.takeOver))
 	if err != nil {
 		found.gone = apierrors.IsNotFound(err)
 		found.problem = targetProblem(target, err)
@@ -140,6 +154,13 @@ func (r *Resync) write(ctx context.Context, target cabundle.Target, known state,
 	}
 	ref, _, _ := cabundle.ReferenceOf(written.Annotations)
 	found.version = version(written.Generation, written.ResourceVersion, ref)
+	if len(found.takeOver) > 0 {
+		r.tracker.update(target, known.uid, func(s *state) { s.takenOver = true })
+		log.FromContext(ctx).Info("Taken over from cert-manager's cainjector")
+	}
+	if len(found.patch) == 0 {
+		return
+	}
 	r.injected(ctx, target, ref)
 	if known.contest.quiet(contest.written, r.options.Interval) {
 		r.writes.Forget(target)

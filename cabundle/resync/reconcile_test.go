@@ -84,7 +84,9 @@ func (f *fakeTargets) Get(_ context.Context, t cabundle.Target, freshness source
 		return cabundle.Object{}, apierrors.NewNotFound(schema.GroupResource{}, t.Name)
 	}
 	raw, err := json.Marshal(object)
-	return cabundle.ParseObject(t.Kind, raw), err
+	parsed := cabundle.ParseObject(t.Kind, raw)
+	parsed.Owners = cabundle.ParseOwners(raw)
+	return parsed, err
 }
 
 func (f *fakeTargets) Patch(_ context.Context, read cabundle.Object, patch []jsonpatch.Operation) (metav1.ObjectMeta, error) {
@@ -613,6 +615,34 @@ func TestTheLastManagerIsNamed(t *testing.T) {
 				t.Errorf("it is %q, not %q", got, test.want)
 			}
 		})
+	}
+}
+
+func TestTakingOverFromCainjectorHappensOnce(t *testing.T) {
+	r := newRig(t, caOne)
+	owned := []metav1.ManagedFieldsEntry{
+		{Manager: "helm", FieldsV1: metav1.NewFieldsV1(`{"f:webhooks":{}}`)},
+		{Manager: "cert-manager-cainjector", FieldsV1: metav1.NewFieldsV1(`{"f:webhooks":{"f:caBundle":{}}}`)},
+	}
+	r.targets.object.ManagedFields = owned
+	r.watch()
+	r.work(t)
+	r.expect(t, caOne)
+	if managers := r.targets.object.ManagedFields; len(managers) != 1 || managers[0].Manager != "helm" {
+		t.Errorf("owned by %v", managers)
+	}
+	if r.targets.writes != 1 {
+		t.Errorf("%d writes", r.targets.writes)
+	}
+	// It is still at work.
+	for range 3 {
+		r.targets.object.ManagedFields = owned
+		r.targets.bump()
+		r.watchChange(true)
+		r.work(t)
+	}
+	if r.targets.writes != 1 {
+		t.Errorf("%d writes", r.targets.writes)
 	}
 }
 

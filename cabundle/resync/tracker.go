@@ -35,6 +35,7 @@ type state struct {
 	sourceExpiry time.Time       // when the first certificate of the source expires; zero if that is not known
 
 	unknownSince time.Time // when looks began to come to nothing: see Problem.Outage
+	takenOver    bool      // cert-manager's cainjector was removed from its owners
 	notBefore    time.Time // when caject may write it again
 	contest      contest
 }

@@ -19,8 +19,12 @@ import (
 	"github.com/caject/caject/cabundle/source"
 )
 
-// FieldManager is the name under which caject writes.
-const FieldManager = "caject"
+const (
+	// FieldManager is the name under which caject writes.
+	FieldManager = "caject"
+	// CainjectorFieldManager is the name under which cert-manager's cainjector writes.
+	CainjectorFieldManager = "cert-manager-cainjector"
+)
 
 // metadataOnly asks the API server to answer with the object's metadata alone.
 const metadataOnly = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
@@ -43,7 +47,7 @@ func NewClient(config *rest.Config, httpClient *http.Client) (*Client, error) {
 	return &Client{rest: c}, nil
 }
 
-// Get reads t. The errors are those of the API machinery (apierrors.IsNotFound and so on).
+// Get reads t, with its Owners. The errors are those of the API machinery (apierrors.IsNotFound and so on).
 func (c *Client) Get(ctx context.Context, t cabundle.Target, freshness source.Freshness) (cabundle.Object, error) {
 	request := c.rest.Get().AbsPath(path(t)...)
 	if version := freshness.Options().ResourceVersion; version != "" {
@@ -53,7 +57,9 @@ func (c *Client) Get(ctx context.Context, t cabundle.Target, freshness source.Fr
 	if err != nil {
 		return cabundle.Object{}, fmt.Errorf("read %s: %w", t, err)
 	}
-	return cabundle.ParseObject(t.Kind, raw), nil
+	object := cabundle.ParseObject(t.Kind, raw)
+	object.Owners = cabundle.ParseOwners(raw)
+	return object, nil
 }
 
 // Managers returns the managedFields of t, as they are now.

@@ -1,0 +1,42 @@
+package cabundle
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func TestDisown(t *testing.T) {
+	bundle := metav1.NewFieldsV1(`{"f:webhooks":{"k:{\"name\":\"a\"}":{"f:clientConfig":{"f:caBundle":{}}}}}`)
+	other := metav1.NewFieldsV1(`{"f:metadata":{"f:annotations":{"f:caBundle.example.com":{}}}}`)
+	entry := func(manager string, operation metav1.ManagedFieldsOperationType, fields *metav1.FieldsV1) metav1.ManagedFieldsEntry {
+		return metav1.ManagedFieldsEntry{Manager: manager, Operation: operation, FieldsType: "FieldsV1", FieldsV1: fields}
+	}
+	helm, injector := entry("helm", metav1.ManagedFieldsOperationApply, bundle), "injector"
+	tests := map[string]struct{ before, after []metav1.ManagedFieldsEntry }{
+		"nobody owns anything":           {nil, nil},
+		"others stay":                    {[]metav1.ManagedFieldsEntry{helm}, []metav1.ManagedFieldsEntry{helm}},
+		"what it owns beside a caBundle": {[]metav1.ManagedFieldsEntry{entry(injector, metav1.ManagedFieldsOperationUpdate, other)}, []metav1.ManagedFieldsEntry{entry(injector, metav1.ManagedFieldsOperationUpdate, other)}},
+		"Apply and Update, among others": {
+			[]metav1.ManagedFieldsEntry{entry(injector, metav1.ManagedFieldsOperationApply, bundle), helm, entry(injector, metav1.ManagedFieldsOperationUpdate, bundle), entry("x", metav1.ManagedFieldsOperationUpdate, other)},
+			[]metav1.ManagedFieldsEntry{helm, entry("x", metav1.ManagedFieldsOperationUpdate, other)},
+		},
+	}
+	for sentence, test := range tests {
+		t.Run(sentence, func(t *testing.T) {
+			object := validating([]byte("x"))
+			object.ManagedFields = test.before
+			raw, err := json.Marshal(object)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := apply(t, object, Disown(ParseOwners(raw), injector))
+			object.ManagedFields = test.after
+			if diff := cmp.Diff(toJSON(t, object), got); diff != "" && !(len(test.after) == 0 && len(test.before) == 0) {
+				t.Error(diff)
+			}
+		})
+	}
+}
