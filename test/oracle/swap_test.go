@@ -2,8 +2,11 @@ package oracle
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +17,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	certutil "k8s.io/client-go/util/cert"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -21,7 +25,8 @@ import (
 	"github.com/caject/caject/test/playground"
 )
 
-const timeout = time.Minute
+// timeout is generous: a Lease that nobody releases is free only after a minute.
+const timeout = 2 * time.Minute
 
 // eventually fails the test unless condition returns nil in time.
 func eventually(t *testing.T, what string, condition func(context.Context) error) {
@@ -409,4 +414,83 @@ func (w *world) watchForGaps(ctx context.Context, targets []client.Object) error
 		}
 	}
 	return nil
+}
+
+// TestMetricsOverTLS serves metrics with a certificate of a CA in a Secret, as cert-manager's chart sets it up, and with
+// one from files; and profiles.
+func TestMetricsOverTLS(t *testing.T) {
+	t.Parallel()
+	w := empty(t)
+	var metricsPort, profilerPort int
+	if err := playground.FreePorts(&metricsPort, &profilerPort); err != nil {
+		t.Fatal(err)
+	}
+	start := w.deploySwapped(t, cajectProgram,
+		"cainjector.config.metricsTLSConfig.dynamic.secretNamespace=cert-manager",
+		"cainjector.config.metricsTLSConfig.dynamic.secretName=metrics-ca",
+		"cainjector.extraArgs={--metrics-dynamic-serving-dns-names=localhost}")
+	listen := fmt.Sprintf("--metrics-listen-address=localhost:%d", metricsPort)
+	empty := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(empty, []byte("apiVersion: cainjector.config.cert-manager.io/v1alpha1\nkind: CAInjectorConfiguration\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	process, err := start("--config="+empty, listen,
+		"--metrics-dynamic-serving-ca-secret-namespace=cert-manager", "--metrics-dynamic-serving-ca-secret-name=metrics-ca",
+		"--enable-profiling", fmt.Sprintf("--profiler-address=localhost:%d", profilerPort))
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := func(url string, ca []byte) error {
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(ca)
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+		defer client.CloseIdleConnections()
+		response, err := client.Get(url)
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			return errors.New(response.Status)
+		}
+		return nil
+	}
+	metrics := fmt.Sprintf("https://localhost:%d/metrics", metricsPort)
+	secret := &corev1.Secret{}
+	eventually(t, "serve metrics", func(ctx context.Context) error {
+		if err := w.client.Get(ctx, client.ObjectKey{Namespace: "cert-manager", Name: "metrics-ca"}, secret); err != nil {
+			return err
+		}
+		return get(metrics, secret.Data["ca.crt"])
+	})
+	if err := get(metrics, certificates["A"]); err == nil {
+		t.Error("the certificate is of another CA")
+	}
+	eventually(t, "serve profiles", func(context.Context) error {
+		return get(fmt.Sprintf("http://localhost:%d/debug/pprof/goroutine?debug=1", profilerPort), nil)
+	})
+	if err := process.Stop(); err != nil {
+		t.Fatal(err)
+	}
+
+	// From files.
+	certificate, key, err := certutil.GenerateSelfSignedCertKey("localhost", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]byte{"tls.crt": certificate, "tls.key": key}
+	dir := t.TempDir()
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	running(t, start, "--config="+empty, listen, "--metrics-tls-min-version=VersionTLS13",
+		"--metrics-tls-cert-file="+filepath.Join(dir, "tls.crt"), "--metrics-tls-private-key-file="+filepath.Join(dir, "tls.key"))
+	eventually(t, "serve metrics", func(context.Context) error { return get(metrics, certificate) })
+	address := fmt.Sprintf("localhost:%d", metricsPort)
+	if connection, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}); err == nil {
+		connection.Close()
+		t.Error("it takes TLS 1.2")
+	}
 }

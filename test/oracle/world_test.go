@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -81,11 +80,15 @@ func (w *world) deployCainjector(ctx context.Context, program string, values ...
 	if err != nil {
 		return nil, err
 	}
-	deployment := &appsv1.Deployment{}
-	if err := w.client.Get(ctx, client.ObjectKey{Namespace: "cert-manager", Name: "cert-manager-cainjector"}, deployment); err != nil {
+	return w.readCainjector(ctx, program)
+}
+
+// readCainjector returns how to start program as the installed Deployment of cainjector says.
+func (w *world) readCainjector(ctx context.Context, program string) (func(args ...string) (*playground.Process, error), error) {
+	pod, err := w.control.Pod(ctx, "cert-manager", "cert-manager-cainjector")
+	if err != nil {
 		return nil, err
 	}
-	pod := deployment.Spec.Template.Spec
 	kubeconfig := filepath.Join(w.control.Dir, "cainjector.kubeconfig")
 	if err := w.control.WriteKubeconfig(ctx, "cert-manager", pod.ServiceAccountName, kubeconfig); err != nil {
 		return nil, err

@@ -11,9 +11,8 @@ import (
 // CertManager is the module that carries cert-manager's chart and its cainjector.
 const CertManager = "github.com/cert-manager/cert-manager@v1.21.2"
 
-// RenderCertManager returns the manifests of cert-manager's chart, of those of its templates that are named (without
-// .yaml), or all of them; values are helm's --set.
-func (c *ControlPlane) RenderCertManager(ctx context.Context, templates []string, values ...string) (string, error) {
+// CertManagerChart returns the folder of cert-manager's chart.
+func CertManagerChart(ctx context.Context) (string, error) {
 	out, err := exec.CommandContext(ctx, "go", "mod", "download", "-json", CertManager).Output()
 	if err != nil {
 		return "", fmt.Errorf("get %s: %w", CertManager, err)
@@ -22,7 +21,17 @@ func (c *ControlPlane) RenderCertManager(ctx context.Context, templates []string
 	if err := json.Unmarshal(out, &module); err != nil {
 		return "", fmt.Errorf("get %s: %w", CertManager, err)
 	}
-	args := []string{"template", "cert-manager", filepath.Join(module.Dir, "deploy", "charts", "cert-manager"),
+	return filepath.Join(module.Dir, "deploy", "charts", "cert-manager"), nil
+}
+
+// RenderCertManager returns the manifests of cert-manager's chart, of those of its templates that are named (without
+// .yaml), or all of them; values are helm's --set.
+func (c *ControlPlane) RenderCertManager(ctx context.Context, templates []string, values ...string) (string, error) {
+	chart, err := CertManagerChart(ctx)
+	if err != nil {
+		return "", err
+	}
+	args := []string{"template", "cert-manager", chart,
 		"--namespace", "cert-manager", "--set", "crds.enabled=true", "--set", "startupapicheck.enabled=false"}
 	for _, template := range templates {
 		args = append(args, "--show-only", "templates/"+template+".yaml")

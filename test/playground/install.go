@@ -10,6 +10,7 @@ import (
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
@@ -41,39 +42,61 @@ func (i *Installation) Start(program, logPath string, args ...string) (*Process,
 
 // Install installs the chart with helm, and values on top of what the playground needs (helm's --set).
 func Install(ctx context.Context, c *ControlPlane, values ...string) (*Installation, error) {
-	i := &Installation{Kubeconfig: filepath.Join(c.Dir, "caject.kubeconfig")}
-	if err := FreePorts(&i.WebhookPort, &i.HealthPort, &i.MetricsPort); err != nil {
+	i, err := NewInstallation(c)
+	if err != nil {
 		return nil, err
 	}
-	args := []string{
-		"install", "caject", filepath.Join(c.root, "charts", "caject"),
-		"--namespace", Namespace, "--create-namespace",
-		// There is no cluster network: the Service is another name for this machine.
-		"--set", "service.type=ExternalName",
-		"--set", "service.externalName=localhost",
-		"--set", "service.port=" + strconv.Itoa(i.WebhookPort),
-		"--set", "webhook.port=" + strconv.Itoa(i.WebhookPort),
-		"--set", "health.port=" + strconv.Itoa(i.HealthPort),
-		"--set", "metrics.port=" + strconv.Itoa(i.MetricsPort),
-		"--set", "logging.format=text",
-	}
-	for _, value := range values {
+	args := []string{"install", "caject", filepath.Join(c.root, "charts", "caject"), "--namespace", Namespace, "--create-namespace"}
+	for _, value := range slices.Concat(i.Values(), values) {
 		args = append(args, "--set", value)
 	}
 	if _, err := c.Helm(ctx, args...); err != nil {
 		return nil, err
 	}
+	return i, i.Read(ctx, c)
+}
+
+// NewInstallation chooses where caject will listen. The chart is not installed yet.
+func NewInstallation(c *ControlPlane) (*Installation, error) {
+	i := &Installation{Kubeconfig: filepath.Join(c.Dir, "caject.kubeconfig")}
+	return i, FreePorts(&i.WebhookPort, &i.HealthPort, &i.MetricsPort)
+}
+
+// Values are those of the chart that the playground needs (helm's --set).
+func (i *Installation) Values() []string {
+	return []string{
+		// There is no cluster network: the Service is another name for this machine.
+		"service.type=ExternalName",
+		"service.externalName=localhost",
+		"service.port=" + strconv.Itoa(i.WebhookPort),
+		"webhook.port=" + strconv.Itoa(i.WebhookPort),
+		"health.port=" + strconv.Itoa(i.HealthPort),
+		"metrics.port=" + strconv.Itoa(i.MetricsPort),
+		"logging.format=text",
+	}
+}
+
+// Read takes over what the installed chart's Deployment says, and gets a token of its ServiceAccount.
+func (i *Installation) Read(ctx context.Context, c *ControlPlane) error {
+	pod, err := c.Pod(ctx, Namespace, "caject")
+	if err != nil {
+		return err
+	}
+	i.Args = append(slices.Clone(pod.Containers[0].Args), "--kubeconfig="+i.Kubeconfig)
+	return c.WriteKubeconfig(ctx, Namespace, pod.ServiceAccountName, i.Kubeconfig)
+}
+
+// Pod returns what a Deployment's pods are made from. The errors are those of the API machinery.
+func (c *ControlPlane) Pod(ctx context.Context, namespace, deployment string) (*corev1.PodSpec, error) {
 	client, err := kubernetes.NewForConfig(c.Config)
 	if err != nil {
 		return nil, err
 	}
-	deployment, err := client.AppsV1().Deployments(Namespace).Get(ctx, "caject", metav1.GetOptions{})
+	found, err := client.AppsV1().Deployments(namespace).Get(ctx, deployment, metav1.GetOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("read the chart's Deployment: %w", err)
+		return nil, err
 	}
-	pod := deployment.Spec.Template.Spec
-	i.Args = append(append([]string{}, pod.Containers[0].Args...), "--kubeconfig="+i.Kubeconfig)
-	return i, c.WriteKubeconfig(ctx, Namespace, pod.ServiceAccountName, i.Kubeconfig)
+	return &found.Spec.Template.Spec, nil
 }
 
 // WriteKubeconfig writes a kubeconfig with a token of a ServiceAccount and nothing of the admin's.
