@@ -33,7 +33,8 @@ bench: build assets ## Measure the handler, then start, memory and filling with 
 	@bin/bench
 
 .PHONY: lint
-lint: bin/staticcheck ## Run gofmt, go vet and staticcheck.
+lint: bin/staticcheck generate ## Run gofmt, go vet and staticcheck, and see that nothing generated is out of date.
+	@git diff --exit-code -- cabundle/v1alpha1 charts/caject/files
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
@@ -45,6 +46,14 @@ lint: bin/staticcheck ## Run gofmt, go vet and staticcheck.
 
 bin/staticcheck: test/tools/go.mod test/tools/go.sum
 	@cd test/tools && go build -o ../../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+
+bin/controller-gen: test/tools/go.mod test/tools/go.sum
+	@cd test/tools && go build -o ../../bin/controller-gen sigs.k8s.io/controller-tools/cmd/controller-gen
+
+.PHONY: generate
+generate: bin/controller-gen ## Make the CRD and the deep copies of cabundle/v1alpha1 anew. `make lint` says if that was forgotten.
+	@bin/controller-gen object paths=./cabundle/v1alpha1
+	@bin/controller-gen crd paths=./cabundle/v1alpha1 output:crd:dir=charts/caject/files
 
 bin/gotestsum: test/tools/go.mod test/tools/go.sum
 	@cd test/tools && go build -o ../../bin/gotestsum gotest.tools/gotestsum

@@ -30,12 +30,7 @@ const (
 func Inject(now time.Time, object Object, old *Object, source Bundle, combine Combine) ([]jsonpatch.Operation, *Problem) {
 	if !source.Empty() && source.Unexpired(now).Empty() {
 		patch, _ := Inject(now, object, old, Bundle{}, combine)
-		return patch, &Problem{
-			Reason: SourceExpired,
-			Detail: fmt.Sprintf("every certificate of the source has expired, the last one on %s",
-				lastExpiry(source).UTC().Format(time.RFC3339)),
-			Remedy: "renew it",
-		}
+		return patch, Expired(source)
 	}
 	var patch []jsonpatch.Operation
 	total, before := 0, 0
@@ -93,6 +88,16 @@ func (o Object) caBundle(field Field) []byte {
 		}
 	}
 	return nil
+}
+
+// Expired is the Problem of a source that holds nothing but expired certificates.
+func Expired(source Bundle) *Problem {
+	return &Problem{
+		Reason: SourceExpired,
+		Detail: fmt.Sprintf("every certificate of the source has expired, the last one on %s",
+			lastExpiry(source).UTC().Format(time.RFC3339)),
+		Remedy: "renew it",
+	}
 }
 
 func lastExpiry(b Bundle) time.Time {

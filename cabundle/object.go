@@ -24,8 +24,8 @@ type Object struct {
 	Fields []Field
 	// NotInjectable says why the object cannot take a caBundle, or nothing if it can.
 	NotInjectable string
-	// Owners are the field managers of caBundles. ParseObject leaves them out: see ParseOwners.
-	Owners []Owner
+	// Managers are those of metadata.managedFields. ParseObject leaves them out: see ParseManagers.
+	Managers []Manager
 	// Size is the length of the object's JSON in bytes.
 	Size int
 }

@@ -9,34 +9,37 @@ import (
 	"gomodules.xyz/jsonpatch/v2"
 )
 
-// Owner is an entry of metadata.managedFields that owns a caBundle: what its field manager applies without it removes
-// it, and what others apply conflicts with it.
-type Owner struct {
-	// Manager is the name of the field manager.
-	Manager string
-	// Index is the place of the entry in metadata.managedFields.
-	Index int
+// Manager is an entry of metadata.managedFields.
+type Manager struct {
+	Name string
+	// CABundle says that it owns one: what the manager applies without it removes it, and what others apply conflicts with it.
+	CABundle bool
 }
 
-// ParseOwners reads the owners of caBundles out of an object's JSON, in their order there.
-func ParseOwners(raw []byte) []Owner {
-	var owners []Owner
-	for i, entry := range gjson.GetBytes(raw, "metadata.managedFields").Array() {
-		if strings.Contains(entry.Get("fieldsV1").Raw, `"f:caBundle"`) {
-			owners = append(owners, Owner{Manager: entry.Get("manager").String(), Index: i})
+// ParseManagers reads the entries of metadata.managedFields out of an object's JSON, in their order there.
+func ParseManagers(raw []byte) []Manager {
+	var managers []Manager
+	for _, entry := range gjson.GetBytes(raw, "metadata.managedFields").Array() {
+		managers = append(managers, Manager{
+			Name:     entry.Get("manager").String(),
+			CABundle: strings.Contains(entry.Get("fieldsV1").Raw, `"f:caBundle"`),
+		})
+	}
+	return managers
+}
+
+// Disown returns the JSON patch that removes the entries by which injectors, given by name, own a caBundle; the values stay.
+// An injector owns nothing but caBundles, so its entries go as a whole. If none were left, all stay: whoever applies an
+// object that has no managers conflicts with a "before-first-apply".
+func Disown(managers []Manager, injectors ...string) []jsonpatch.Operation {
+	var patch []jsonpatch.Operation
+	for i, manager := range slices.Backward(managers) { // so that the places of the others stay
+		if manager.CABundle && slices.Contains(injectors, manager.Name) {
+			patch = append(patch, jsonpatch.NewOperation("remove", "/metadata/managedFields/"+strconv.Itoa(i), nil))
 		}
 	}
-	return owners
-}
-
-// Disown returns the JSON patch that removes those of owners whose manager is named; the values stay. An injector owns
-// nothing but caBundles, so its entries go as a whole.
-func Disown(owners []Owner, manager string) []jsonpatch.Operation {
-	var patch []jsonpatch.Operation
-	for _, owner := range slices.Backward(owners) { // so that the places of the others stay
-		if owner.Manager == manager {
-			patch = append(patch, jsonpatch.NewOperation("remove", "/metadata/managedFields/"+strconv.Itoa(owner.Index), nil))
-		}
+	if len(patch) == len(managers) {
+		return nil
 	}
 	return patch
 }

@@ -17,6 +17,7 @@ func TestDisown(t *testing.T) {
 	helm, injector := entry("helm", metav1.ManagedFieldsOperationApply, bundle), "injector"
 	tests := map[string]struct{ before, after []metav1.ManagedFieldsEntry }{
 		"nobody owns anything":           {nil, nil},
+		"the only one stays":             {[]metav1.ManagedFieldsEntry{entry(injector, metav1.ManagedFieldsOperationUpdate, bundle)}, []metav1.ManagedFieldsEntry{entry(injector, metav1.ManagedFieldsOperationUpdate, bundle)}},
 		"others stay":                    {[]metav1.ManagedFieldsEntry{helm}, []metav1.ManagedFieldsEntry{helm}},
 		"what it owns beside a caBundle": {[]metav1.ManagedFieldsEntry{entry(injector, metav1.ManagedFieldsOperationUpdate, other)}, []metav1.ManagedFieldsEntry{entry(injector, metav1.ManagedFieldsOperationUpdate, other)}},
 		"Apply and Update, among others": {
@@ -32,7 +33,7 @@ func TestDisown(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := apply(t, object, Disown(ParseOwners(raw), injector))
+			got := apply(t, object, Disown(ParseManagers(raw), injector, "other"))
 			object.ManagedFields = test.after
 			if diff := cmp.Diff(toJSON(t, object), got); diff != "" && !(len(test.after) == 0 && len(test.before) == 0) {
 				t.Error(diff)

@@ -80,6 +80,11 @@ func (p *Problem) Outage() bool {
 	return false
 }
 
+// Withdrawn reports that somebody who may say so does not want the source to be injected (any more).
+func (p *Problem) Withdrawn() bool {
+	return p.Reason == SourceNotAllowed || p.Reason == SourceOutOfScope
+}
+
 // Next says what caject does about the problem by itself.
 func (p *Problem) Next() string {
 	switch {

@@ -40,6 +40,7 @@ func (r *Resync) readAll(ctx context.Context) {
 	var group errgroup.Group
 	group.SetLimit(workers)
 	for _, ref := range r.tracker.references() {
+		r.publisher.changed(ref) // certificates expire
 		group.Go(func() error { return r.readOne(ctx, ref) })
 	}
 	err := group.Wait()

@@ -29,10 +29,11 @@ type look struct {
 	// sourceExpiry is when the first certificate of the source expires; zero if it was not read.
 	sourceExpiry time.Time
 
-	patch    []jsonpatch.Operation // of caBundles
-	takeOver []jsonpatch.Operation // of their owners
-	problem  *cabundle.Problem     // why not all is right once patch is written
-	waiting  bool                  // the problem is that of the source alone
+	source  cabundle.Bundle       // that the target is to hold
+	patch   []jsonpatch.Operation // of caBundles
+	disown  []jsonpatch.Operation // of their field managers
+	problem *cabundle.Problem     // why not all is right once patch is written
+	waiting bool                  // the problem is that of the source alone
 }
 
 // isOf reports that l is of the object that the watch has shown last.
@@ -44,7 +45,7 @@ func (l look) isOf(known state) bool {
 func (l look) right() bool { return !l.gone && l.problem == nil && !l.toWrite() }
 
 // toWrite reports that there is something to write.
-func (l look) toWrite() bool { return len(l.patch)+len(l.takeOver) > 0 }
+func (l look) toWrite() bool { return len(l.patch)+len(l.disown) > 0 }
 
 // Reconcile looks at one target and puts it right. Its error is always nil: what cannot be done yet is tried again,
 // and reported once rather than at each try.
@@ -114,11 +115,16 @@ func (r *Resync) look(ctx context.Context, target cabundle.Target, known state, 
 	if problem == nil {
 		now := r.clock.Now()
 		found.patch, found.problem = cabundle.Inject(now, object, nil, bundle, r.options.Combine)
+		found.source = bundle
 		found.expiry = cabundle.NextExpiry(now, object, bundle)
 	}
-	// Once only: a cainjector that is still at work comes back, and nobody would gain by a fight.
-	if found.problem == nil && !known.takenOver {
-		found.takeOver = cabundle.Disown(object.Owners, targetclient.CainjectorFieldManager)
+	if found.problem == nil {
+		injectors := []string{targetclient.FieldManager}
+		if !known.takenOver {
+			// Once only: a cainjector that is still at work comes back, and nobody would gain by a fight.
+			injectors = append(injectors, targetclient.CainjectorFieldManager)
+		}
+		found.disown = cabundle.Disown(object.Managers, injectors...)
 	}
 	return found
 }
@@ -127,6 +133,9 @@ func (r *Resync) look(ctx context.Context, target cabundle.Target, known state, 
 func (r *Resync) read(ctx context.Context, ref cabundle.Reference, freshness source.Freshness) (cabundle.Bundle, *cabundle.Problem) {
 	bundle, problem := source.ReadSafely(ctx, r.sources, ref, freshness)
 	r.metrics.SourceRead(metrics.Resync, problem)
+	if freshness == source.Consistent {
+		r.publisher.note(ref, bundle, problem)
+	}
 	return bundle, problem
 }
 
@@ -138,7 +147,7 @@ func (r *Resync) lookAtSource(ctx context.Context, known state, freshness source
 	return look{version: known.version, outcome: outcomeOf(bundle, problem), problem: problem, waiting: problem != nil}
 }
 
-// write writes what found has to write, if the object is still as it was read, and says in found what came of it.
+// write has what is found to be wrong put right, if the object is still as it was read, and says in found what came of it.
 func (r *Resync) write(ctx context.Context, target cabundle.Target, known state, found *look) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -146,18 +155,26 @@ func (r *Resync) write(ctx context.Context, target cabundle.Target, known state,
 	if len(found.patch) > 0 {
 		contest = r.next(ctx, target, known, found.outcome == known.outcome)
 	}
-	written, err := r.targets.Patch(ctx, found.object, slices.Concat(found.patch, found.takeOver))
-	if err != nil {
-		found.gone = apierrors.IsNotFound(err)
-		found.problem = targetProblem(target, err)
-		return
+	written, readmitted := r.readmit(ctx, target, known, *found)
+	if !readmitted {
+		var err error
+		if written, err = r.targets.Patch(ctx, found.object, slices.Concat(found.patch, found.disown)); err != nil {
+			found.gone = apierrors.IsNotFound(err)
+			found.problem = targetProblem(target, err)
+			return
+		}
+		if taken := !known.takenOver && slices.ContainsFunc(found.object.Managers, isCainjector); taken {
+			r.tracker.update(target, known.uid, func(s *state) { s.takenOver = true })
+			log.FromContext(ctx).Info("Taken over from cert-manager's cainjector")
+		}
+		if disowned, err := r.targets.Disown(ctx, target, written); err == nil {
+			written = disowned
+		} else {
+			log.FromContext(ctx).V(1).Info("caject still owns the caBundle; the next look tries again", "error", err.Error())
+		}
 	}
 	ref, _, _ := cabundle.ReferenceOf(written.Annotations)
 	found.version = version(written.Generation, written.ResourceVersion, ref)
-	if len(found.takeOver) > 0 {
-		r.tracker.update(target, known.uid, func(s *state) { s.takenOver = true })
-		log.FromContext(ctx).Info("Taken over from cert-manager's cainjector")
-	}
 	if len(found.patch) == 0 {
 		return
 	}
@@ -167,6 +184,10 @@ func (r *Resync) write(ctx context.Context, target cabundle.Target, known state,
 	}
 	pause := r.writes.When(target)
 	r.tracker.update(target, known.uid, func(s *state) { s.contest, s.notBefore = contest, contest.written.Add(pause) })
+}
+
+func isCainjector(manager cabundle.Manager) bool {
+	return manager.CABundle && manager.Name == targetclient.CainjectorFieldManager
 }
 
 // settle notes what a look came to, reports a change for better or worse, and says when to look again.

@@ -85,7 +85,7 @@ func (f *fakeTargets) Get(_ context.Context, t cabundle.Target, freshness source
 	}
 	raw, err := json.Marshal(object)
 	parsed := cabundle.ParseObject(t.Kind, raw)
-	parsed.Owners = cabundle.ParseOwners(raw)
+	parsed.Managers = cabundle.ParseManagers(raw)
 	return parsed, err
 }
 
@@ -122,6 +122,14 @@ func (f *fakeTargets) Patch(_ context.Context, read cabundle.Object, patch []jso
 	}
 	f.bump()
 	return f.object.ObjectMeta, nil
+}
+
+func (f *fakeTargets) Readmit(context.Context, cabundle.Target) (cabundle.Object, error) {
+	return cabundle.Object{}, errors.New("nothing admits")
+}
+
+func (f *fakeTargets) Disown(_ context.Context, _ cabundle.Target, written metav1.ObjectMeta) (metav1.ObjectMeta, error) {
+	return written, nil
 }
 
 func (f *fakeTargets) Managers(context.Context, cabundle.Target) ([]metav1.ManagedFieldsEntry, error) {

@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"gomodules.xyz/jsonpatch/v2"
@@ -17,6 +18,7 @@ import (
 	"k8s.io/client-go/tools/record"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	crsource "sigs.k8s.io/controller-runtime/pkg/source"
@@ -43,6 +45,8 @@ type sourceReader interface {
 type targetClient interface {
 	Get(context.Context, cabundle.Target, source.Freshness) (cabundle.Object, error)
 	Patch(context.Context, cabundle.Object, []jsonpatch.Operation) (metav1.ObjectMeta, error)
+	Readmit(context.Context, cabundle.Target) (cabundle.Object, error)
+	Disown(context.Context, cabundle.Target, metav1.ObjectMeta) (metav1.ObjectMeta, error)
 	Managers(context.Context, cabundle.Target) ([]metav1.ManagedFieldsEntry, error)
 }
 
@@ -59,6 +63,12 @@ type Options struct {
 	// LeaderElection says that only the manager's leader looks after targets. Else every replica does: writes are
 	// guarded, so two that do the same do no harm.
 	LeaderElection bool
+	// Publish, if set, is the client by which each source's bundle is published as a CABundle. It has no cache behind it.
+	Publish client.Client
+	// Policy says that an admission policy fills webhook configurations from CABundles.
+	Policy bool
+	// Webhook says that admission calls us for the other kinds.
+	Webhook bool
 	// Observe, if set, is called for each change of an object of those kinds and of Own's, annotated or not. It must not
 	// block.
 	Observe func(cabundle.Target)
@@ -66,15 +76,18 @@ type Options struct {
 
 // Resync keeps targets right.
 type Resync struct {
-	options Options
-	sources sourceReader
-	targets targetClient
-	events  record.EventRecorder
-	metrics *metrics.Metrics
-	clock   clock.Clock
-	tracker *tracker
-	retries workqueue.TypedRateLimiter[cabundle.Target]
-	writes  workqueue.TypedRateLimiter[cabundle.Target]
+	options   Options
+	sources   sourceReader
+	targets   targetClient
+	events    record.EventRecorder
+	metrics   *metrics.Metrics
+	clock     clock.Clock
+	tracker   *tracker
+	publisher *publisher // nil if nothing is published
+	// policyFailed is when a policy was last found not to fill a target, in nanoseconds since 1970.
+	policyFailed atomic.Int64
+	retries      workqueue.TypedRateLimiter[cabundle.Target]
+	writes       workqueue.TypedRateLimiter[cabundle.Target]
 }
 
 // New returns a Resync that reads sources from s and works on targets through t.
@@ -88,7 +101,7 @@ func New(o Options, s sourceReader, t targetClient, e record.EventRecorder, m *m
 	if o.Observe == nil {
 		o.Observe = func(cabundle.Target) {}
 	}
-	return &Resync{
+	r := &Resync{
 		options: o,
 		sources: s,
 		targets: t,
@@ -99,6 +112,11 @@ func New(o Options, s sourceReader, t targetClient, e record.EventRecorder, m *m
 		retries: workqueue.NewTypedItemExponentialFailureRateLimiter[cabundle.Target](firstRetry, o.Interval),
 		writes:  workqueue.NewTypedItemExponentialFailureRateLimiter[cabundle.Target](firstRetry, o.Interval),
 	}
+	if o.Publish != nil {
+		r.publisher = newPublisher(o.Publish, s, r.tracker, &r.options, c)
+		r.tracker.changed = r.publisher.changed
+	}
+	return r
 }
 
 // SetupWithManager adds the watches, the workers and the periodic loop to mgr, whose cache must have been made with
@@ -127,6 +145,11 @@ func (r *Resync) SetupWithManager(mgr manager.Manager) error {
 	}
 	if err := c.Watch(crsource.TypedFunc[cabundle.Target](watch)); err != nil {
 		return fmt.Errorf("set up resync: %w", err)
+	}
+	if r.publisher != nil {
+		if err := r.publisher.SetupWithManager(mgr, &r.options.LeaderElection); err != nil {
+			return err
+		}
 	}
 	return mgr.Add(&loop{run: r.loop, leader: r.options.LeaderElection})
 }

@@ -65,10 +65,16 @@ type tracker struct {
 	mu     sync.Mutex
 	states map[cabundle.Target]*state
 	add    func(cabundle.Target)
+	// changed is called with each source whose targets have changed in number, or in what is known of them.
+	changed func(cabundle.Reference)
 }
 
 func newTracker() *tracker {
-	return &tracker{states: map[cabundle.Target]*state{}, add: func(cabundle.Target) {}}
+	return &tracker{
+		states:  map[cabundle.Target]*state{},
+		add:     func(cabundle.Target) {},
+		changed: func(cabundle.Reference) {},
+	}
 }
 
 // setQueue says where targets that need a look are put.
@@ -87,6 +93,10 @@ func (t *tracker) see(target cabundle.Target, seen state, now time.Time) {
 		s = &state{}
 		t.states[target] = s
 	}
+	if !known || s.ref != seen.ref {
+		t.changed(s.ref)
+		t.changed(seen.ref)
+	}
 	s.uid, s.version, s.ref, s.invalid, s.work = seen.uid, seen.version, seen.ref, seen.invalid, seen.work
 	if s.due(now) {
 		t.add(target)
@@ -97,7 +107,10 @@ func (t *tracker) see(target cabundle.Target, seen state, now time.Time) {
 func (t *tracker) forget(target cabundle.Target) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.states, target)
+	if s, known := t.states[target]; known {
+		delete(t.states, target)
+		t.changed(s.ref)
+	}
 }
 
 // get returns a copy of what is known of target.
@@ -117,7 +130,21 @@ func (t *tracker) update(target cabundle.Target, uid types.UID, change func(*sta
 	defer t.mu.Unlock()
 	if s, ok := t.states[target]; ok && s.uid == uid {
 		change(s)
+		t.changed(s.ref)
 	}
+}
+
+// of returns a copy of what is known of the targets that name ref.
+func (t *tracker) of(ref cabundle.Reference) map[cabundle.Target]state {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := map[cabundle.Target]state{}
+	for target, s := range t.states {
+		if s.ref == ref && s.invalid == nil {
+			all[target] = *s
+		}
+	}
+	return all
 }
 
 // snapshot returns a copy of all that is known.

@@ -154,7 +154,7 @@ func (w *watchErrors) handle(_ context.Context, _ *toolscache.Reflector, err err
 	}
 	r.last = now
 	if now.Sub(r.first) >= lastsAfter && now.Sub(r.logged) >= repeatAfter {
-		w.log.Error(err, "Cannot watch; objects of this kind are filled at admission alone until it can")
+		w.log.Error(err, "Cannot watch; trying again until it can")
 		r.logged = now
 	}
 	w.refusals[answer] = r

@@ -47,7 +47,7 @@ func NewClient(config *rest.Config, httpClient *http.Client) (*Client, error) {
 	return &Client{rest: c}, nil
 }
 
-// Get reads t, with its Owners. The errors are those of the API machinery (apierrors.IsNotFound and so on).
+// Get reads t, with its Managers. The errors are those of the API machinery (apierrors.IsNotFound and so on).
 func (c *Client) Get(ctx context.Context, t cabundle.Target, freshness source.Freshness) (cabundle.Object, error) {
 	request := c.rest.Get().AbsPath(path(t)...)
 	if version := freshness.Options().ResourceVersion; version != "" {
@@ -57,9 +57,37 @@ func (c *Client) Get(ctx context.Context, t cabundle.Target, freshness source.Fr
 	if err != nil {
 		return cabundle.Object{}, fmt.Errorf("read %s: %w", t, err)
 	}
+	return parse(t.Kind, raw), nil
+}
+
+// Readmit has t admitted again as it is: admission writes what it has to change, and nothing is written if that is
+// nothing. It returns what is stored then.
+func (c *Client) Readmit(ctx context.Context, t cabundle.Target) (cabundle.Object, error) {
+	raw, err := answer(c.rest.Patch(types.MergePatchType).
+		AbsPath(path(t)...).
+		Param("fieldManager", FieldManager).
+		Body([]byte("{}")).
+		Do(ctx))
+	if err != nil {
+		return cabundle.Object{}, fmt.Errorf("patch %s: %w", t, err)
+	}
+	return parse(t.Kind, raw), nil
+}
+
+// Disown removes caject from the owners of t's caBundles, so that what others apply does not conflict with it; written is
+// the answer to a Patch. It returns the metadata of what is stored then.
+func (c *Client) Disown(ctx context.Context, t cabundle.Target, written metav1.ObjectMeta) (metav1.ObjectMeta, error) {
+	raw, err := json.Marshal(metav1.PartialObjectMetadata{ObjectMeta: written})
+	if err != nil {
+		return written, err
+	}
 	object := cabundle.ParseObject(t.Kind, raw)
-	object.Owners = cabundle.ParseOwners(raw)
-	return object, nil
+	object.Target = t
+	patch := cabundle.Disown(cabundle.ParseManagers(raw), FieldManager)
+	if len(patch) == 0 {
+		return written, nil
+	}
+	return c.Patch(ctx, object, patch)
 }
 
 // Managers returns the managedFields of t, as they are now.
@@ -102,6 +130,12 @@ func metadata(result rest.Result) (metav1.ObjectMeta, error) {
 		return metav1.ObjectMeta{}, fmt.Errorf("read the answer: %w", err)
 	}
 	return object.ObjectMeta, nil
+}
+
+func parse(kind cabundle.Kind, raw []byte) cabundle.Object {
+	object := cabundle.ParseObject(kind, raw)
+	object.Managers = cabundle.ParseManagers(raw)
+	return object
 }
 
 // answer returns the body of an answer. (Raw alone drops what the API server says of an error.)

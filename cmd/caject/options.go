@@ -36,6 +36,8 @@ type options struct {
 	leafLifetime         time.Duration
 
 	resyncInterval time.Duration
+	publish        bool
+	policy         bool
 	featureGates   map[string]string
 
 	leaderElection leaderElection
@@ -120,6 +122,10 @@ func (o *options) addFlags(flags *pflag.FlagSet) {
 
 	flags.DurationVar(&o.resyncInterval, "resync-interval", o.resyncInterval,
 		"Time between two readings of each referenced source.")
+	flags.BoolVar(&o.publish, "publish-bundles", o.publish,
+		"Publish each source's bundle as a CABundle, for admission policies and for kubectl get cabundles.")
+	flags.BoolVar(&o.policy, "admission-policy", o.policy,
+		"An admission policy fills webhook configurations from CABundles: have it write them where it can. Needs --publish-bundles.")
 	flags.StringToStringVar(&o.featureGates, "feature-gates", o.featureGates,
 		gateMerging+"=false replaces what a caBundle holds by the source, instead of keeping unexpired certificates. "+
 			gateServerSideApply+" has no effect.")
@@ -187,6 +193,9 @@ func (o *options) validate() error {
 	o.validateScope(wrong)
 	if o.resyncInterval < 100*time.Millisecond {
 		wrong.add("resync-interval", "%s is less than 100ms", o.resyncInterval)
+	}
+	if o.policy && !o.publish {
+		wrong.add("admission-policy", "needs --publish-bundles")
 	}
 	for gate, value := range o.featureGates {
 		if !slices.Contains([]string{gateMerging, gateServerSideApply, "AllAlpha", "AllBeta"}, gate) {

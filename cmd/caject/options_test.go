@@ -73,6 +73,7 @@ func TestCommandLine(t *testing.T) {
 		"a kubeconfig that is not there":   {[]string{"--kubeconfig=/nonexistent"}, 1, "/nonexistent"},
 		"a serving name without a CA":      {[]string{"--serving-names=x"}, 1, "--serving-names: needs --ca-secret"},
 		"a configuration without a CA":     {[]string{"--webhook-configuration=x"}, 1, "--webhook-configuration: needs --ca-secret"},
+		"a policy without bundles":         {[]string{"--admission-policy"}, 1, "--admission-policy: needs --publish-bundles"},
 		"an unknown feature gate":          {[]string{"--feature-gates=Foo=true"}, 1, `--feature-gates: there is no gate "Foo"`},
 		"a feature gate that is neither":   {[]string{"--feature-gates=CAInjectorMerging=maybe"}, 1, `--feature-gates: CAInjectorMerging: "maybe" is neither true nor false`},
 		"a lease of nothing":               {[]string{"--leader-election-lease-duration=0"}, 1, "--leader-election-lease-duration: 0s is less than a second"},

@@ -30,6 +30,7 @@ import (
 	"github.com/caject/caject/cabundle/resync"
 	"github.com/caject/caject/cabundle/source"
 	"github.com/caject/caject/cabundle/target"
+	"github.com/caject/caject/cabundle/v1alpha1"
 	"github.com/caject/caject/certs"
 	"github.com/caject/caject/webhook"
 )
@@ -65,7 +66,17 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 	}
 	defer stopEvents()
 
-	loopOptions := resync.Options{Interval: o.resyncInterval, Kinds: o.kinds(), Combine: o.combine(), LeaderElection: o.elects()}
+	loopOptions := resync.Options{
+		Interval:       o.resyncInterval,
+		Kinds:          o.kinds(),
+		Combine:        o.combine(),
+		LeaderElection: o.elects(),
+		Policy:         o.policy,
+		Webhook:        o.serves(),
+	}
+	if o.publish {
+		loopOptions.Publish = reader
+	}
 	var loop *resync.Resync
 	var ready []healthz.Checker
 	if o.serves() {
@@ -160,13 +171,14 @@ func newWebhookServer(o *options, keeper *certs.Keeper) crwebhook.Server {
 	})
 }
 
-// newScheme knows the types that are read as such, Secrets, and Leases, which have Events. Targets are read as JSON or as
-// metadata.
+// newScheme knows the types that are read as such, Secrets and CABundles, and Leases, which have Events. Targets are read as
+// JSON or as metadata.
 func newScheme() *runtime.Scheme {
 	scheme := runtime.NewScheme()
 	scheme.AddKnownTypes(corev1.SchemeGroupVersion, &corev1.Secret{})
 	metav1.AddToGroupVersion(scheme, corev1.SchemeGroupVersion)
 	scheme.AddKnownTypes(coordinationv1.SchemeGroupVersion, &coordinationv1.Lease{})
+	_ = v1alpha1.AddToScheme(scheme) // it cannot fail
 	return scheme
 }
 
@@ -176,6 +188,7 @@ func newMapper() meta.RESTMapper {
 	mapper := meta.NewDefaultRESTMapper(nil)
 	mapper.Add(corev1.SchemeGroupVersion.WithKind("Secret"), meta.RESTScopeNamespace)
 	mapper.Add(source.CertificateKind, meta.RESTScopeNamespace)
+	mapper.Add(v1alpha1.GroupVersion.WithKind("CABundle"), meta.RESTScopeRoot)
 	for _, kind := range cabundle.Kinds() {
 		mapper.Add(kind.GroupVersionKind(), meta.RESTScopeRoot)
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -304,25 +303,12 @@ func TestAnEditOfTheCABundleIsPutRight(t *testing.T) {
 		object := kinds[kind](name, playground.FromSecret(namespace, "edit"))
 		shared.create(t, object)
 		shared.filled(t, object, ca)
+		if !kind.FilledAtAdmission() {
+			shared.published(t, "edit")
+		}
 		for _, value := range [][]byte{other, []byte("\n"), nil} {
-			err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
-				if err := shared.client.Get(t.Context(), client.ObjectKeyFromObject(object), object); err != nil {
-					return err
-				}
-				playground.SetCABundles(object, value)
-				return shared.client.Update(t.Context(), object)
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			switch {
-			case len(value) > 1:
-				shared.filled(t, object, other, ca)
-			case kind.FilledAtAdmission():
-				shared.filled(t, object, other, ca) // the old object's certificates first
-			default:
-				shared.filled(t, object, ca)
-			}
+			shared.edit(t, object, value)
+			shared.filled(t, object, other, ca) // of an update that empties it, the old object's certificates first
 		}
 	})
 }
@@ -344,16 +330,7 @@ func TestALargeCRDIsFilled(t *testing.T) {
 		t.Error("in the answer to the create:", err)
 	}
 	// An update sends it twice.
-	crd.Labels = map[string]string{"a": "b"}
-	if err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
-		if err := shared.client.Get(t.Context(), client.ObjectKeyFromObject(crd), crd); err != nil {
-			return err
-		}
-		playground.SetCABundles(crd, []byte("\n"))
-		return shared.client.Update(t.Context(), crd)
-	}); err != nil {
-		t.Fatal(err)
-	}
+	shared.edit(t, crd, []byte("\n"))
 	if err := holds(crd, ca); err != nil {
 		t.Error("in the answer to the update:", err)
 	}

@@ -153,9 +153,6 @@ func TestTheAPIServerIsAway(t *testing.T) {
 		return i.client.Update(ctx, playground.NewSecret(namespace, "before", next))
 	})
 	i.filled(t, before, ca, next)
-	after := playground.NewMutating("after", 1, playground.FromSecret(namespace, "before"))
-	i.create(t, after)
-	i.filled(t, after, next)
 	i.works(t, "after")
 	if n := process.Logged("API server answers again"); n != 2 {
 		t.Errorf("it says %d times that the API server is back", n)

@@ -18,6 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/caject/caject/test/playground"
@@ -260,6 +261,37 @@ func (i *installation) filled(t *testing.T, object client.Object, want ...[]byte
 			return err
 		}
 		return holds(object, want...)
+	})
+}
+
+// edit writes value into each caBundle of object. The object is then as the API server answers.
+func (i *installation) edit(t *testing.T, object client.Object, value []byte) {
+	t.Helper()
+	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		if err := i.client.Get(t.Context(), client.ObjectKeyFromObject(object), object); err != nil {
+			return err
+		}
+		playground.SetCABundles(object, value)
+		return i.client.Update(t.Context(), object)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// published waits until Secret e2e/name is published, and the policy fills from it: an API server sees a CABundle a little
+// later than it is written.
+func (i *installation) published(t *testing.T, name string) {
+	t.Helper()
+	eventually(t, "fill from "+name+" by policy", func(ctx context.Context) error {
+		probe := playground.NewMutating("probe-"+name, 1, playground.FromSecret(namespace, name))
+		if err := i.client.Create(ctx, probe, client.DryRunAll); err != nil {
+			return err
+		}
+		if len(playground.CABundles(probe)[0]) == 0 {
+			return errors.New("it is empty in the answer to the create")
+		}
+		return nil
 	})
 }
 

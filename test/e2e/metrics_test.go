@@ -131,13 +131,13 @@ func (i *installation) fight(t *testing.T, name string) client.Object {
 	t.Cleanup(func() { cancel(); <-done })
 	go func() {
 		defer close(done)
-		contested := target.DeepCopy()
+		contested, own := target.DeepCopy(), playground.NewCA("fighter")
 		for ctx.Err() == nil {
 			time.Sleep(10 * time.Millisecond)
-			if err := i.client.Get(ctx, client.ObjectKeyFromObject(contested), contested); err != nil || holds(contested, []byte("\n")) == nil {
+			if err := i.client.Get(ctx, client.ObjectKeyFromObject(contested), contested); err != nil || holds(contested, own) == nil {
 				continue
 			}
-			playground.SetCABundles(contested, []byte("\n"))
+			playground.SetCABundles(contested, own)
 			_ = i.client.Update(ctx, contested, client.FieldOwner("fighter")) // else at the next round
 		}
 	}()

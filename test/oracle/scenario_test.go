@@ -263,7 +263,7 @@ func special(kind cabundle.Kind) []scenario {
 		return nil
 	}
 	restored := func(merging bool) []content {
-		if merging && kind.FilledAtAdmission() {
+		if merging {
 			return []content{"C A"}
 		}
 		return []content{"A"}
@@ -322,10 +322,7 @@ func special(kind cabundle.Kind) []scenario {
 		{name: "the target is emptied", from: fromSecret, then: func(s *stage) error { return s.setBundles("") }, why: restores, want: restored},
 		{name: "somebody adds a CA to the target", from: fromSecret, then: func(s *stage) error { return s.setBundles("D") }},
 		{name: "a good target is reset while the source is missing", from: fromSecret, broken: noSecret, then: reset, why: restores, want: func(bool) []content {
-			if kind.FilledAtAdmission() {
-				return []content{"C"}
-			}
-			return []content{"nl"}
+			return []content{"C"}
 		}},
 		{name: "the target is being deleted", from: fromSecret,
 			tweak: func(o client.Object) { o.SetFinalizers([]string{"example.com/wait"}) },

@@ -16,13 +16,14 @@ import (
 
 	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/cabundle/cabundletest"
+	"github.com/caject/caject/cabundle/v1alpha1"
 )
 
 // NewClient returns a client that knows the four target kinds, and does not limit itself.
 func NewClient(config *rest.Config) (client.WithWatch, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		clientgoscheme.AddToScheme, apiextensionsv1.AddToScheme, apiregistrationv1.AddToScheme,
+		clientgoscheme.AddToScheme, apiextensionsv1.AddToScheme, apiregistrationv1.AddToScheme, v1alpha1.AddToScheme,
 	} {
 		if err := add(scheme); err != nil {
 			return nil, err

@@ -40,3 +40,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- printf "%s.%s.svc" (include "caject.fullname" .) .Release.Namespace -}}
 {{- end -}}
 {{- end -}}
+
+{{/* Whether admission policies fill targets: true or nothing. */}}
+{{- define "caject.policyEnabled" -}}
+{{- $served := .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" -}}
+{{- if and .Values.cabundles.enabled (or (eq (toString .Values.policy.enabled) "true") (and (eq (toString .Values.policy.enabled) "auto") $served)) -}}
+true
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,467 @@
+package resync
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	crsource "sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/source"
+	"github.com/caject/caject/cabundle/v1alpha1"
+)
+
+const (
+	// statusDelay collects the changes of many targets in one write of the status.
+	statusDelay = 100 * time.Millisecond
+	// removeAfter is for how many intervals nothing must name a source until its CABundle is removed.
+	removeAfter = 10
+	// publishTries bounds how often a write is tried that others get in the way of.
+	publishTries = 5
+)
+
+// publisher keeps one CABundle for each source that targets name. Nothing depends on it: it makes the policy possible,
+// and shows people what is the matter.
+type publisher struct {
+	client  client.Client // not backed by a cache
+	sources sourceReader
+	tracker *tracker
+	options *Options
+	clock   clock.Clock
+
+	mu           sync.Mutex
+	queue        workqueue.TypedRateLimitingInterface[cabundle.Reference]
+	publications map[cabundle.Reference]*publication
+	unavailable  string // why nothing can be published; empty if it can
+}
+
+// publication is what is known of one CABundle.
+type publication struct {
+	mu     sync.Mutex         // held while it is written
+	object *v1alpha1.CABundle // as it was last seen; nil if that is not known
+	absent bool               // it was last seen not to exist
+	// own is what caject itself last published. What somebody else writes there must not become part of it.
+	own *cabundle.Published
+
+	read    bool // the source has been read, with this result
+	bundle  cabundle.Bundle
+	problem *cabundle.Problem
+
+	unnamedSince time.Time // when the last target was gone; zero while there are some
+}
+
+func newPublisher(c client.Client, s sourceReader, t *tracker, o *Options, clk clock.Clock) *publisher {
+	return &publisher{client: c, sources: s, tracker: t, options: o, clock: clk, publications: map[cabundle.Reference]*publication{}}
+}
+
+// of returns the publication of a source.
+func (p *publisher) of(ref cabundle.Reference) *publication {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	found, ok := p.publications[ref]
+	if !ok {
+		found = &publication{}
+		p.publications[ref] = found
+	}
+	return found
+}
+
+// changed has a source's CABundle looked at soon.
+func (p *publisher) changed(ref cabundle.Reference) {
+	if p == nil || ref == (cabundle.Reference{}) {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.queue != nil {
+		p.queue.AddAfter(ref, statusDelay)
+	}
+}
+
+// note takes in what a consistent read of a source came to.
+func (p *publisher) note(ref cabundle.Reference, bundle cabundle.Bundle, problem *cabundle.Problem) {
+	if p == nil || problem != nil && problem.Outage() {
+		return
+	}
+	of := p.of(ref)
+	of.mu.Lock()
+	same := of.read && outcomeOf(bundle, problem) == outcomeOf(of.bundle, of.problem)
+	of.read, of.bundle, of.problem = true, bundle, problem
+	of.mu.Unlock()
+	if !same {
+		p.changed(ref)
+	}
+}
+
+// published returns what is published of ref, as far as is known.
+func (p *publisher) published(ref cabundle.Reference) cabundle.Published {
+	if p == nil {
+		return cabundle.Published{}
+	}
+	of := p.of(ref)
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	return of.before()
+}
+
+// before returns what was published last: by this process, or else by one before it.
+func (of *publication) before() cabundle.Published {
+	if of.own != nil {
+		return *of.own
+	}
+	return specOf(of.object)
+}
+
+func specOf(object *v1alpha1.CABundle) cabundle.Published {
+	if object == nil {
+		return cabundle.Published{}
+	}
+	return cabundle.Published{CABundle: object.Spec.CABundle, Replaces: object.Spec.Replaces}
+}
+
+// Reconcile brings the CABundle of a source up to date, or removes it. Its error is always nil.
+func (p *publisher) Reconcile(ctx context.Context, ref cabundle.Reference) (reconcile.Result, error) {
+	of := p.of(ref)
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	targets := p.tracker.of(ref)
+	if len(targets) == 0 {
+		return p.remove(ctx, ref, of), nil
+	}
+	of.unnamedSince = time.Time{}
+	if !of.read {
+		bundle, problem := source.ReadSafely(ctx, p.sources, ref, source.Consistent)
+		if problem != nil && problem.Outage() {
+			return reconcile.Result{RequeueAfter: p.options.Interval}, nil
+		}
+		of.read, of.bundle, of.problem = true, bundle, problem
+	}
+	err := p.write(ctx, ref, of, targets, true)
+	if err == nil {
+		err = p.writeStatus(ctx, of, targets)
+	}
+	p.say(ctx, err)
+	if err != nil {
+		return reconcile.Result{RequeueAfter: p.options.Interval}, nil
+	}
+	return reconcile.Result{}, nil
+}
+
+// ensure brings the spec up to date at once, before targets are to be filled from it. It reports whether that is so.
+func (p *publisher) ensure(ctx context.Context, ref cabundle.Reference) bool {
+	of := p.of(ref)
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	if !of.read {
+		return false
+	}
+	err := p.write(ctx, ref, of, p.tracker.of(ref), false)
+	p.say(ctx, err)
+	return err == nil && of.object.Spec.CABundle != ""
+}
+
+// write brings the spec up to date; tidy says to drop former values that no target holds any more.
+func (p *publisher) write(ctx context.Context, ref cabundle.Reference, of *publication, targets map[cabundle.Target]state, tidy bool) error {
+	for range publishTries {
+		if err := p.get(ctx, ref, of); err != nil {
+			return err
+		}
+		desired := &v1alpha1.CABundle{ObjectMeta: metav1.ObjectMeta{Name: ref.PublishedName()}}
+		if !of.absent {
+			desired = of.object.DeepCopy()
+		}
+		spec, dropped := cabundle.Publish(p.clock.Now(), of.before(), of.bundle, of.problem, p.options.Combine)
+		if tidy && len(spec.Replaces) > 0 && injected(targets, of) == len(targets) {
+			spec.Replaces = nil
+		}
+		desired.Spec = v1alpha1.CABundleSpec{Source: ref.String(), CABundle: spec.CABundle, Replaces: spec.Replaces}
+		label(desired, targets)
+		var err error
+		switch {
+		case of.absent:
+			err = p.client.Create(ctx, desired)
+		case of.object.Spec.Source != desired.Spec.Source: // it cannot be changed
+			err = p.client.Delete(ctx, desired, client.Preconditions{UID: &desired.UID})
+			if err == nil {
+				of.object, of.absent = nil, false
+				continue
+			}
+		case equality.Semantic.DeepEqual(of.object, desired):
+			of.own = &spec
+			return nil
+		default:
+			err = p.client.Update(ctx, desired)
+		}
+		of.object, of.absent = nil, false
+		if err == nil {
+			of.object, of.own = desired, &spec
+			if dropped > 0 {
+				log.FromContext(ctx).Info("Dropped the oldest certificates of a bundle, to keep it small", "source", ref, "certificates", dropped)
+			}
+			return nil
+		}
+		if !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) && !(apierrors.IsNotFound(err) && desired.UID != "") {
+			return err
+		}
+	}
+	return fmt.Errorf("write CABundle %s: others changed it %d times in a row", ref.PublishedName(), publishTries)
+}
+
+// get reads the object, unless it is known.
+func (p *publisher) get(ctx context.Context, ref cabundle.Reference, of *publication) error {
+	if of.object != nil || of.absent {
+		return nil
+	}
+	object := &v1alpha1.CABundle{}
+	err := p.client.Get(ctx, client.ObjectKey{Name: ref.PublishedName()}, object)
+	switch {
+	case err == nil:
+		of.object = object
+	case apierrors.IsNotFound(err):
+		of.absent = true
+	default:
+		return err
+	}
+	return nil
+}
+
+// writeStatus brings the status up to date. The object is known.
+func (p *publisher) writeStatus(ctx context.Context, of *publication, targets map[cabundle.Target]state) error {
+	desired := of.object.DeepCopy()
+	setStatus(p.clock.Now(), desired, of, targets)
+	if equality.Semantic.DeepEqual(of.object.Status, desired.Status) {
+		return nil
+	}
+	of.object = nil
+	if err := p.client.Status().Update(ctx, desired); err != nil {
+		return err
+	}
+	of.object = desired
+	return nil
+}
+
+// setStatus sets the status of object as it should be at now.
+func setStatus(now time.Time, object *v1alpha1.CABundle, of *publication, targets map[cabundle.Target]state) {
+	condition := metav1.Condition{
+		Type: v1alpha1.Ready, Status: metav1.ConditionTrue, ObservedGeneration: object.Generation,
+		Reason: "Published", Message: "the source can be injected",
+	}
+	if problem := problemOf(now, of); problem != nil {
+		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, string(problem.Reason), problem.Error()
+	}
+	status := &object.Status
+	meta.SetStatusCondition(&status.Conditions, condition)
+	status.Targets, status.Injected = int32(len(targets)), int32(injected(targets, of))
+	status.Expires = nil
+	if expires := of.bundle.FirstExpiry(); !expires.IsZero() {
+		status.Expires = &metav1.Time{Time: expires.Truncate(time.Second)}
+	}
+	var certificates []v1alpha1.Certificate
+	for _, certificate := range specOf(object).Bundle().Certificates() {
+		sum := sha256.Sum256(certificate.Raw)
+		entry := v1alpha1.Certificate{
+			Subject:     certificate.Subject.String(),
+			Fingerprint: hex.EncodeToString(sum[:]),
+			NotAfter:    metav1.Time{Time: certificate.NotAfter},
+		}
+		if !slices.ContainsFunc(of.bundle.Certificates(), certificate.Equal) {
+			entry.LastSeen = &metav1.Time{Time: now.Truncate(time.Second)}
+			for _, before := range status.Certificates {
+				if before.Fingerprint == entry.Fingerprint && before.LastSeen != nil {
+					entry.LastSeen = before.LastSeen
+				}
+			}
+		}
+		certificates = append(certificates, entry)
+	}
+	status.Certificates = certificates
+}
+
+// problemOf returns why the source cannot be injected, or nil.
+func problemOf(now time.Time, of *publication) *cabundle.Problem {
+	if of.problem == nil && of.bundle.Unexpired(now).Empty() {
+		return cabundle.Expired(of.bundle)
+	}
+	return of.problem
+}
+
+// injected returns how many of targets hold what the source was last read to be.
+func injected(targets map[cabundle.Target]state, of *publication) int {
+	n := 0
+	for _, s := range targets {
+		if s.looked && s.problem == "" && s.checked == s.version && !s.stale() && s.outcome == outcomeOf(of.bundle, of.problem) {
+			n++
+		}
+	}
+	return n
+}
+
+// label says which kinds of target there are, for the policies to select by.
+func label(object *v1alpha1.CABundle, targets map[cabundle.Target]state) {
+	webhooks, others := false, false
+	for target := range targets {
+		webhooks = webhooks || !target.Kind.FilledAtAdmission()
+		others = others || target.Kind.FilledAtAdmission()
+	}
+	for key, wanted := range map[string]bool{v1alpha1.WebhookTargetsLabel: webhooks, v1alpha1.OtherTargetsLabel: others} {
+		if wanted {
+			metav1.SetMetaDataLabel(&object.ObjectMeta, key, "true")
+		} else {
+			delete(object.Labels, key)
+		}
+	}
+}
+
+// remove removes the CABundle of a source that no target has named for a while.
+func (p *publisher) remove(ctx context.Context, ref cabundle.Reference, of *publication) reconcile.Result {
+	if of.unnamedSince.IsZero() {
+		of.unnamedSince = p.clock.Now()
+	}
+	of.read = false // it is not followed any more
+	if left := removeAfter*p.options.Interval - p.clock.Since(of.unnamedSince); left > 0 {
+		return reconcile.Result{RequeueAfter: left}
+	}
+	object := &v1alpha1.CABundle{ObjectMeta: metav1.ObjectMeta{Name: ref.PublishedName()}}
+	if err := client.IgnoreNotFound(p.client.Delete(ctx, object)); err != nil {
+		p.say(ctx, err)
+		return reconcile.Result{RequeueAfter: p.options.Interval}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.publications, ref)
+	return reconcile.Result{}
+}
+
+// say logs once that nothing can be published, and why, and once that it can again.
+func (p *publisher) say(ctx context.Context, err error) {
+	now := ""
+	switch {
+	case err == nil:
+	case apierrors.IsForbidden(err), apierrors.IsNotFound(err), meta.IsNoMatchError(err):
+		now = string(apierrors.ReasonForError(err))
+	default:
+		log.FromContext(ctx).V(1).Info("CABundle not written", "error", err.Error())
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now == p.unavailable {
+		return
+	}
+	p.unavailable = now
+	if now != "" {
+		log.FromContext(ctx).Info("CABundles cannot be published: resync writes webhook configurations by itself", "reason", err.Error())
+	} else {
+		log.FromContext(ctx).Info("CABundles can be published again")
+	}
+}
+
+// see takes in a CABundle as the watch shows it.
+func (p *publisher) see(o any) {
+	if tombstone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
+		o = tombstone.Obj
+	}
+	object, ok := o.(*v1alpha1.CABundle)
+	if !ok {
+		return
+	}
+	ref, ok := cabundle.ParsePublishedSource(object.Spec.Source)
+	if !ok || ref.PublishedName() != object.Name {
+		if ref, ok = p.named(object.Name); !ok {
+			return
+		}
+	}
+	of := p.of(ref)
+	of.mu.Lock()
+	ours := of.object != nil && of.object.ResourceVersion == object.ResourceVersion && object.DeletionTimestamp.IsZero()
+	if !ours {
+		// Another replica, or somebody else: both are read again, and what should be there is made of what this one knows.
+		of.object, of.absent, of.read = nil, false, false
+	}
+	of.mu.Unlock()
+	if !ours {
+		p.changed(ref)
+	}
+}
+
+// named returns the source whose CABundle has the given name.
+func (p *publisher) named(name string) (cabundle.Reference, bool) {
+	for _, ref := range p.tracker.references() {
+		if ref.PublishedName() == name {
+			return ref, true
+		}
+	}
+	return cabundle.Reference{}, false
+}
+
+// watch has all CABundles seen.
+func (p *publisher) watch(ctx context.Context, informers cache.Informers) error {
+	informer, err := informers.GetInformer(ctx, &v1alpha1.CABundle{}, cache.BlockUntilSynced(false))
+	if err != nil {
+		return fmt.Errorf("watch CABundles: %w", err)
+	}
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    p.see,
+		UpdateFunc: func(_, o any) { p.see(o) },
+		DeleteFunc: func(o any) {
+			if object, ok := o.(*v1alpha1.CABundle); ok {
+				o = object.DeepCopy()
+				o.(*v1alpha1.CABundle).ResourceVersion = "" // gone, whatever we knew
+			}
+			p.see(o)
+		},
+	})
+	return err
+}
+
+// SetupWithManager adds the watch and the worker to mgr.
+func (p *publisher) SetupWithManager(mgr manager.Manager, leader *bool) error {
+	c, err := controller.NewTyped("publish", mgr, controller.TypedOptions[cabundle.Reference]{
+		Reconciler:         p,
+		NeedLeaderElection: leader,
+		LogConstructor:     publishLogConstructor(mgr.GetLogger()),
+	})
+	if err != nil {
+		return fmt.Errorf("set up publishing: %w", err)
+	}
+	return c.Watch(crsource.TypedFunc[cabundle.Reference](func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[cabundle.Reference]) error {
+		p.mu.Lock()
+		p.queue = queue
+		p.mu.Unlock()
+		for _, ref := range p.tracker.references() {
+			p.changed(ref)
+		}
+		return p.watch(ctx, mgr.GetCache())
+	}))
+}
+
+// publishLogConstructor names the source in each line about it.
+func publishLogConstructor(base logr.Logger) func(*cabundle.Reference) logr.Logger {
+	return func(ref *cabundle.Reference) logr.Logger {
+		if ref == nil {
+			return base
+		}
+		return base.WithValues("source", *ref)
+	}
+}
