@@ -183,7 +183,9 @@ func TestTrust(t *testing.T) {
 		for _, caBundle := range caBundles {
 			object.Fields = append(object.Fields, cabundle.Field{Webhook: "w", CABundle: caBundle})
 		}
-		return trustOf(object)
+		trusted := &trust{configuration: own}
+		trusted.add(own, object)
+		return trusted
 	}
 	good := a.trusted.PEM()
 	names := []string{"a.svc", "b.svc"}

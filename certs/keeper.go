@@ -41,9 +41,9 @@ type targetReader interface {
 type Options struct {
 	// Secret holds the CA. caject may get, update and apply it.
 	Secret types.NamespacedName
-	// Configuration is our own webhook configuration. The zero value means that none says whether callers trust us:
-	// then a leaf is served as soon as it is made.
-	Configuration cabundle.Target
+	// Configurations are our own webhook configurations. The first one must be there; of the others, those that are there
+	// count. None means that nothing says whether callers trust us: then a leaf is served as soon as it is made.
+	Configurations []cabundle.Target
 	// Names are the DNS names or IP addresses under which we are called.
 	Names []string
 	// CALifetime and LeafLifetime are how long a certificate is made for; each is renewed at two thirds.
@@ -69,7 +69,7 @@ type Keeper struct {
 	trust *trust
 }
 
-// NewKeeper returns a Keeper. c must not be backed by a cache; t may be nil if Options names no Configuration.
+// NewKeeper returns a Keeper. c must not be backed by a cache; t may be nil if Options names no Configurations.
 func NewKeeper(o Options, c client.Client, t targetReader, clk clock.WithTicker) *Keeper {
 	return &Keeper{
 		options: o,
@@ -84,7 +84,7 @@ func NewKeeper(o Options, c client.Client, t targetReader, clk clock.WithTicker)
 func (k *Keeper) NeedLeaderElection() bool { return false }
 
 // configured reports that a webhook configuration says whether callers trust us.
-func (k *Keeper) configured() bool { return k.options.Configuration != cabundle.Target{} }
+func (k *Keeper) configured() bool { return len(k.options.Configurations) > 0 }
 
 // Wake has the Keeper look right away. It does not block.
 func (k *Keeper) Wake() {
@@ -170,21 +170,27 @@ func (k *Keeper) lookAtAuthority(ctx context.Context) error {
 	return err
 }
 
-// lookAtTrust reads our configuration. If it cannot be read, the one last seen counts.
+// lookAtTrust reads our configurations. If one cannot be read, what was last seen counts.
 func (k *Keeper) lookAtTrust(ctx context.Context) error {
 	if !k.configured() {
 		return nil
 	}
-	object, err := k.targets.Get(ctx, k.options.Configuration, source.Consistent)
-	switch {
-	case apierrors.IsNotFound(err):
-		object = cabundle.Object{Target: k.options.Configuration}
-	case err != nil:
-		return err
+	found := &trust{configuration: k.options.Configurations[0]}
+	for i, configuration := range k.options.Configurations {
+		object, err := k.targets.Get(ctx, configuration, source.Consistent)
+		switch {
+		case apierrors.IsNotFound(err) && i == 0:
+			object = cabundle.Object{}
+		case apierrors.IsNotFound(err):
+			continue
+		case err != nil:
+			return err
+		}
+		found.add(configuration, object)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.trust = trustOf(object)
+	k.trust = found
 	return nil
 }
 

@@ -33,6 +33,8 @@ type sourceReader interface {
 	Read(context.Context, cabundle.Reference, source.Freshness) (cabundle.Bundle, *cabundle.Problem)
 }
 
+var errNoRequest = errors.New("the AdmissionReview holds no request")
+
 // Injector fills caBundles at admission. It implements [admission.Handler].
 type Injector struct {
 	kinds   []cabundle.Kind
@@ -52,7 +54,7 @@ func NewInjector(kinds []cabundle.Kind, combine cabundle.Combine, s sourceReader
 // if the annotation could not be followed. A review without a request is answered with code 400.
 func (i *Injector) Handle(ctx context.Context, req admission.Request) (response admission.Response) {
 	if req.UID == "" {
-		return admission.Errored(http.StatusBadRequest, errors.New("the AdmissionReview holds no request"))
+		return admission.Errored(http.StatusBadRequest, errNoRequest)
 	}
 	kind, known := cabundle.KindOf(req.Kind.Group, req.Kind.Kind)
 	if !known || !slices.Contains(i.kinds, kind) || req.SubResource != "" || len(req.Object.Raw) == 0 {

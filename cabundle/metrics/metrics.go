@@ -15,6 +15,8 @@ type Path string
 // The ways.
 const (
 	Admission Path = "admission"
+	Policy    Path = "policy"
+	Hint      Path = "hint"
 	Resync    Path = "resync"
 )
 

@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/metrics"
 	"github.com/caject/caject/cabundle/source"
 )
 
@@ -57,13 +58,13 @@ func (r *Resync) readOne(ctx context.Context, ref cabundle.Reference) error {
 		return problem
 	}
 	outcome, now := outcomeOf(bundle, problem), r.clock.Now()
-	r.tracker.refresh(ref, func(s state) bool {
+	r.tracker.refresh(ref, metrics.Resync, func(s state) bool {
 		return s.outcome != "" && s.outcome != outcome || s.expired(now)
 	})
 	return nil
 }
 
-// Hint says that a source may have changed: its targets are looked at right away, with consistent reads.
-func (r *Resync) Hint(ref cabundle.Reference) {
-	r.tracker.refresh(ref, func(state) bool { return true })
+// Changed says that a source has changed: its targets are looked at right away, with consistent reads.
+func (r *Resync) Changed(ref cabundle.Reference) {
+	r.tracker.refresh(ref, metrics.Resync, func(state) bool { return true })
 }

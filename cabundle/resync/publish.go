@@ -156,6 +156,9 @@ func (p *publisher) Reconcile(ctx context.Context, ref cabundle.Reference) (reco
 			return reconcile.Result{RequeueAfter: p.options.Interval}, nil
 		}
 		of.read, of.bundle, of.problem = true, bundle, problem
+		// Another replica may have known of it first.
+		outcome := outcomeOf(bundle, problem)
+		p.tracker.refresh(ref, "", func(s state) bool { return s.outcome != "" && s.outcome != outcome })
 	}
 	err := p.write(ctx, ref, of, targets, true)
 	if err == nil {

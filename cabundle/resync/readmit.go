@@ -23,7 +23,7 @@ const policyRest = time.Minute
 // target is right then, and returns its metadata. It is a matter of ownership and speed alone: the caller writes what
 // this leaves undone.
 func (r *Resync) readmit(ctx context.Context, target cabundle.Target, known state, found look) (metav1.ObjectMeta, bool) {
-	if len(found.patch) == 0 || target == r.options.Own && !r.options.Policy {
+	if len(found.patch) == 0 {
 		return metav1.ObjectMeta{}, false
 	}
 	waits := policyLags

@@ -178,7 +178,14 @@ func (r *Resync) write(ctx context.Context, target cabundle.Target, known state,
 	if len(found.patch) == 0 {
 		return
 	}
-	r.injected(ctx, target, ref)
+	via := metrics.Resync
+	switch {
+	case known.via != "":
+		via = known.via
+	case readmitted && !target.Kind.FilledAtAdmission():
+		via = metrics.Policy
+	}
+	r.injected(ctx, target, ref, via)
 	if known.contest.quiet(contest.written, r.options.Interval) {
 		r.writes.Forget(target)
 	}
@@ -221,7 +228,7 @@ func (r *Resync) settle(ctx context.Context, target cabundle.Target, known state
 		if !found.sourceExpiry.IsZero() {
 			s.sourceExpiry = found.sourceExpiry
 		}
-		s.checked, s.waiting = found.version, ""
+		s.checked, s.waiting, s.via = found.version, "", ""
 		if again {
 			s.checked = ""
 		}

@@ -510,11 +510,11 @@ func TestAHintReadsConsistently(t *testing.T) {
 	r.watch()
 	r.work(t)
 	r.sources.ca, r.sources.cached = caTwo, caOne
-	r.Hint(secret)
+	r.Changed(secret)
 	r.work(t)
 	r.expect(t, append(bytes.Clone(caOne), caTwo...))
 
-	r.Hint(cabundle.Reference{Kind: cabundle.Secret, Namespace: "ns", Name: "other"})
+	r.Changed(cabundle.Reference{Kind: cabundle.Secret, Namespace: "ns", Name: "other"})
 	if len(r.queue.added) > 0 {
 		t.Error("a hint about another source has targets looked at")
 	}
@@ -582,7 +582,7 @@ func TestARotationInAHurryIsNoFight(t *testing.T) {
 	r.work(t)
 	for n := range 3 * contestedAfter {
 		r.sources.ca = cabundletest.CA(fmt.Sprint(n), start.Add(-time.Hour), start.Add(time.Hour))
-		r.Hint(secret)
+		r.Changed(secret)
 		for again := r.work(t); again > 0; again = r.retry(t) {
 			r.clock.Step(again)
 		}
@@ -660,7 +660,7 @@ func TestAKindThatIsSwitchedOffIsLeftAlone(t *testing.T) {
 	r.watch()
 	r.work(t)
 	r.expect(t, nil)
-	r.options.Own = target // but caject's own configuration is filled
+	r.options.Own = []cabundle.Target{target} // but caject's own configuration is filled
 	r.watch()
 	r.work(t)
 	r.expect(t, caOne)
@@ -671,7 +671,7 @@ func TestAHintSurvivesAnOutage(t *testing.T) {
 	r.watch()
 	r.work(t)
 	r.sources.problem = &cabundle.Problem{Reason: cabundle.SourceUnavailable, Detail: "connection refused"}
-	r.Hint(secret)
+	r.Changed(secret)
 	r.work(t)
 	r.sources.problem, r.sources.ca, r.sources.cached = nil, caTwo, caOne // the cache has not caught up
 	r.retry(t)
@@ -682,7 +682,7 @@ func TestAHintDuringALookIsNotLost(t *testing.T) {
 	r := newRig(t, nil)
 	r.targets.beforePatch = func() {
 		r.sources.ca = caTwo
-		r.Hint(secret)
+		r.Changed(secret)
 	}
 	r.watch()
 	r.work(t)

@@ -27,9 +27,9 @@ func logConstructor(base logr.Logger) func(*cabundle.Target) logr.Logger {
 	}
 }
 
-// injected says that target was written.
-func (r *Resync) injected(ctx context.Context, target cabundle.Target, ref cabundle.Reference) {
-	r.metrics.Injected(metrics.Resync, target.Kind)
+// injected says that target was written, and how it came to that.
+func (r *Resync) injected(ctx context.Context, target cabundle.Target, ref cabundle.Reference, via metrics.Path) {
+	r.metrics.Injected(via, target.Kind)
 	log.FromContext(ctx).Info("Injected", "source", ref)
 }
 

@@ -58,8 +58,8 @@ type Options struct {
 	Kinds []cabundle.Kind
 	// Combine says what becomes of the certificates that a caBundle holds already; nil means cabundle.Merge.
 	Combine cabundle.Combine
-	// Own is caject's own configuration, if it has one: it is looked after whatever Kinds says.
-	Own cabundle.Target
+	// Own are caject's own configurations: they are looked after whatever Kinds says.
+	Own []cabundle.Target
 	// LeaderElection says that only the manager's leader looks after targets. Else every replica does: writes are
 	// guarded, so two that do the same do no harm.
 	LeaderElection bool
@@ -69,7 +69,7 @@ type Options struct {
 	Policy bool
 	// Webhook says that admission calls us for the other kinds.
 	Webhook bool
-	// Observe, if set, is called for each change of an object of those kinds and of Own's, annotated or not. It must not
+	// Observe, if set, is called for each change of an object of those kinds and of those of Own, annotated or not. It must not
 	// block.
 	Observe func(cabundle.Target)
 }
@@ -83,6 +83,7 @@ type Resync struct {
 	metrics   *metrics.Metrics
 	clock     clock.Clock
 	tracker   *tracker
+	hints     hints
 	publisher *publisher // nil if nothing is published
 	// policyFailed is when a policy was last found not to fill a target, in nanoseconds since 1970.
 	policyFailed atomic.Int64
@@ -109,6 +110,7 @@ func New(o Options, s sourceReader, t targetClient, e record.EventRecorder, m *m
 		metrics: m,
 		clock:   c,
 		tracker: newTracker(),
+		hints:   hints{current: map[cabundle.Reference]*hint{}},
 		retries: workqueue.NewTypedItemExponentialFailureRateLimiter[cabundle.Target](firstRetry, o.Interval),
 		writes:  workqueue.NewTypedItemExponentialFailureRateLimiter[cabundle.Target](firstRetry, o.Interval),
 	}
@@ -134,7 +136,8 @@ func (r *Resync) SetupWithManager(mgr manager.Manager) error {
 	watch := func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[cabundle.Target]) error {
 		r.tracker.setQueue(queue)
 		for _, kind := range cabundle.Kinds() {
-			if kind != r.options.Own.Kind && !slices.Contains(r.options.Kinds, kind) {
+			own := slices.ContainsFunc(r.options.Own, func(t cabundle.Target) bool { return t.Kind == kind })
+			if !own && !slices.Contains(r.options.Kinds, kind) {
 				continue
 			}
 			if err := r.watch(ctx, mgr.GetCache(), kind); err != nil {

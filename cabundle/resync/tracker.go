@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/metrics"
 )
 
 // state is what is known of one annotated target.
@@ -20,6 +21,7 @@ type state struct {
 
 	// refreshes counts how often the source was found changed.
 	refreshes int
+	via       metrics.Path // how it was found out the last time; empty means by resync
 
 	// As the last look left it. The zero values mean that it was never looked at.
 	checked  string    // the version that needs no further look
@@ -173,14 +175,19 @@ func (t *tracker) references() []cabundle.Reference {
 	return refs
 }
 
-// refresh has those targets of ref looked at again for which wanted is true.
-func (t *tracker) refresh(ref cabundle.Reference, wanted func(state) bool) {
+// refresh has those targets of ref looked at again for which wanted is true, and returns how many that are. via is how
+// it came to this.
+func (t *tracker) refresh(ref cabundle.Reference, via metrics.Path, wanted func(state) bool) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	n := 0
 	for target, s := range t.states {
 		if s.ref == ref && s.invalid == nil && wanted(*s) {
 			s.refreshes++
+			s.via = via
 			t.add(target)
+			n++
 		}
 	}
+	return n
 }

@@ -95,7 +95,7 @@ func (r *Resync) see(kind cabundle.Kind, o any, changed bool) {
 
 // wanted reports that target is looked after.
 func (r *Resync) wanted(target cabundle.Target) bool {
-	return target == r.options.Own || slices.Contains(r.options.Kinds, target.Kind)
+	return slices.Contains(r.options.Own, target) || slices.Contains(r.options.Kinds, target.Kind)
 }
 
 func (r *Resync) gone(kind cabundle.Kind, o any) {

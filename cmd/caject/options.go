@@ -30,6 +30,7 @@ type options struct {
 	profilerAddress      string
 
 	webhookConfiguration string
+	hintConfiguration    string
 	caSecret             string
 	servingNames         []string
 	caLifetime           time.Duration
@@ -101,6 +102,8 @@ func (o *options) addFlags(flags *pflag.FlagSet) {
 		"Secret that holds caject's own CA, as namespace/name. Without it caject serves no admission: it fills targets after they were written.")
 	flags.StringVar(&o.webhookConfiguration, "webhook-configuration", o.webhookConfiguration,
 		"With --ca-secret: name of caject's own MutatingWebhookConfiguration.")
+	flags.StringVar(&o.hintConfiguration, "hint-configuration", o.hintConfiguration,
+		"With --ca-secret: name of caject's own ValidatingWebhookConfiguration, by which the API server hints at Secrets that change. Without it there are no hints.")
 	flags.StringSliceVar(&o.servingNames, "serving-names", o.servingNames,
 		"With --ca-secret: DNS names or IP addresses under which the API server calls caject.")
 	flags.StringVar(&o.webhookListenAddress, "webhook-listen-address", o.webhookListenAddress,
@@ -226,6 +229,9 @@ func (o *options) validateServing(wrong *mistakes) {
 		if o.webhookConfiguration != "" {
 			wrong.add("webhook-configuration", "needs --ca-secret")
 		}
+		if o.hintConfiguration != "" {
+			wrong.add("hint-configuration", "needs --ca-secret")
+		}
 		if len(o.servingNames) > 0 {
 			wrong.add("serving-names", "needs --ca-secret")
 		}
@@ -341,9 +347,13 @@ func (o *options) profilerBindAddress() string {
 	return o.profilerAddress
 }
 
-// ownConfiguration is the webhook configuration by which the API server calls us.
-func (o *options) ownConfiguration() cabundle.Target {
-	return cabundle.Target{Kind: cabundle.MutatingWebhookConfiguration, Name: o.webhookConfiguration}
+// ownConfigurations are the webhook configurations by which the API server calls us, that of admission first.
+func (o *options) ownConfigurations() []cabundle.Target {
+	own := []cabundle.Target{{Kind: cabundle.MutatingWebhookConfiguration, Name: o.webhookConfiguration}}
+	if o.hintConfiguration != "" {
+		own = append(own, cabundle.Target{Kind: cabundle.ValidatingWebhookConfiguration, Name: o.hintConfiguration})
+	}
+	return own
 }
 
 func (o *options) caSecretName() types.NamespacedName {

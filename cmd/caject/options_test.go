@@ -72,6 +72,7 @@ func TestCommandLine(t *testing.T) {
 		"two mistakes, both named":         {[]string{"--ca-secret=x", "--logging-format=xml"}, 1, "--logging-format"},
 		"a kubeconfig that is not there":   {[]string{"--kubeconfig=/nonexistent"}, 1, "/nonexistent"},
 		"a serving name without a CA":      {[]string{"--serving-names=x"}, 1, "--serving-names: needs --ca-secret"},
+		"hints without a CA":               {[]string{"--hint-configuration=x"}, 1, "--hint-configuration: needs --ca-secret"},
 		"a configuration without a CA":     {[]string{"--webhook-configuration=x"}, 1, "--webhook-configuration: needs --ca-secret"},
 		"a policy without bundles":         {[]string{"--admission-policy"}, 1, "--admission-policy: needs --publish-bundles"},
 		"an unknown feature gate":          {[]string{"--feature-gates=Foo=true"}, 1, `--feature-gates: there is no gate "Foo"`},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -81,15 +82,18 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 	var ready []healthz.Checker
 	if o.serves() {
 		// Each tells the other: the keeper that the CA has changed, resync that our configuration has.
-		keeper := newKeeper(o, reader, targets, func(ref cabundle.Reference) { loop.Hint(ref) })
-		loopOptions.Own = o.ownConfiguration()
+		keeper := newKeeper(o, reader, targets, func(ref cabundle.Reference) { loop.Changed(ref) })
+		loopOptions.Own = o.ownConfigurations()
 		loopOptions.Observe = func(t cabundle.Target) {
-			if t == loopOptions.Own {
+			if slices.Contains(loopOptions.Own, t) {
 				keeper.Wake()
 			}
 		}
 		server := newWebhookServer(o, keeper)
 		server.Register(webhook.InjectPath, webhook.NewHandler(webhook.NewInjector(o.kinds(), o.combine(), sources, counters, clock.RealClock{})))
+		if o.hintConfiguration != "" {
+			server.Register(webhook.HintPath, webhook.NewHandler(webhook.NewHinter(func(ref cabundle.Reference) { loop.Hint(ctx, ref) })))
+		}
 		if err := errors.Join(mgr.Add(keeper), mgr.Add(server)); err != nil {
 			return fmt.Errorf("set up: %w", err)
 		}
@@ -150,12 +154,12 @@ func newEventRecorder(config *rest.Config, mgr manager.Manager) (_ record.EventR
 // newKeeper returns what looks after our serving certificate, and calls changed when its CA has changed.
 func newKeeper(o *options, reader client.Client, targets *target.Client, changed func(cabundle.Reference)) *certs.Keeper {
 	return certs.NewKeeper(certs.Options{
-		Secret:        o.caSecretName(),
-		Configuration: o.ownConfiguration(),
-		Names:         o.servingNames,
-		CALifetime:    o.caLifetime,
-		LeafLifetime:  o.leafLifetime,
-		Changed:       changed,
+		Secret:         o.caSecretName(),
+		Configurations: o.ownConfigurations(),
+		Names:          o.servingNames,
+		CALifetime:     o.caLifetime,
+		LeafLifetime:   o.leafLifetime,
+		Changed:        changed,
 	}, reader, targets, clock.RealClock{})
 }
 

@@ -54,8 +54,8 @@ func find(family *dto.MetricFamily, labels map[string]string) *dto.Metric {
 	return nil
 }
 
-// calls returns how many admission requests caject says that it has served.
-func (i *installation) calls(t *testing.T) float64 {
+// calls returns how many requests caject says that it has served at path.
+func (i *installation) calls(t *testing.T, path string) float64 {
 	t.Helper()
 	families, err := i.metrics(t.Context())
 	if err != nil {
@@ -67,7 +67,7 @@ func (i *installation) calls(t *testing.T) float64 {
 	}
 	total := 0.0
 	for _, metric := range family.Metric {
-		if find(&dto.MetricFamily{Metric: []*dto.Metric{metric}}, map[string]string{"webhook": "/inject"}) != nil {
+		if find(&dto.MetricFamily{Metric: []*dto.Metric{metric}}, map[string]string{"webhook": path}) != nil {
 			total += metric.Counter.GetValue()
 		}
 	}

@@ -125,11 +125,11 @@ func TestUnannotatedObjectsCostNoCall(t *testing.T) {
 		i.create(t, playground.NewCRD(fmt.Sprintf("quiet%c", 'a'+n), map[string]string{"cert-manager.io/inject-apiserver-ca": "false"}))
 		i.create(t, playground.NewAPIService(fmt.Sprintf("silent%c", 'a'+n), nil))
 	}
-	if n := i.calls(t); n != 0 {
+	if n := i.calls(t, "/inject"); n != 0 {
 		t.Errorf("%v calls for objects without annotation", n)
 	}
 	i.create(t, playground.NewAPIService("loud", map[string]string{"cert-manager.io/inject-apiserver-ca": "true"}))
-	if n := i.calls(t); n != 1 {
+	if n := i.calls(t, "/inject"); n != 1 {
 		t.Errorf("%v calls for one annotated object", n)
 	}
 }

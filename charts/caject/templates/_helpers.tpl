@@ -48,3 +48,53 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 true
 {{- end -}}
 {{- end -}}
+
+{{- define "caject.hintConfiguration" -}}
+{{- printf "%s-hints" (include "caject.fullname" .) -}}
+{{- end -}}
+
+{{/* How the API server calls caject: a dict of root and path. */}}
+{{- define "caject.clientConfig" -}}
+{{- if .root.Values.webhook.url -}}
+url: {{ trimSuffix "/" .root.Values.webhook.url }}{{ .path }}
+{{- else -}}
+service:
+  name: {{ include "caject.fullname" .root | quote }}
+  namespace: {{ .root.Release.Namespace | quote }}
+  port: {{ .root.Values.service.port }}
+  path: {{ .path }}
+{{- end -}}
+{{- end -}}
+
+{{/* The namespaces whose sources caject may read: it is sent no others. */}}
+{{- define "caject.hintNamespaces" -}}
+{{- with .Values.sources.namespaces -}}
+namespaceSelector:
+  matchExpressions:
+    - key: kubernetes.io/metadata.name
+      operator: In
+      values: {{- toYaml . | nindent 8 }}
+{{- else -}}
+{{- with .Values.sources.ignoredNamespaces -}}
+namespaceSelector:
+  matchExpressions:
+    - key: kubernetes.io/metadata.name
+      operator: NotIn
+      values: {{- toYaml . | nindent 8 }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Match conditions of a policy with CABundles as parameters: those that are true for the CABundle of the source that object
+names. The first annotation that is there counts, whether it can be followed or not. */}}
+{{- define "caject.matchSource" -}}
+- name: annotated
+  expression: >-
+    object.metadata.?annotations.orValue({}).exists(key, key in ['cert-manager.io/inject-ca-from-secret', 'cert-manager.io/inject-ca-from', 'cert-manager.io/inject-apiserver-ca'])
+- name: source
+  expression: >-
+    params.spec.source == (
+      'cert-manager.io/inject-ca-from-secret' in object.metadata.annotations ? 'secret/' + object.metadata.annotations['cert-manager.io/inject-ca-from-secret'] :
+      'cert-manager.io/inject-ca-from' in object.metadata.annotations ? 'certificate/' + object.metadata.annotations['cert-manager.io/inject-ca-from'] :
+      object.metadata.annotations['cert-manager.io/inject-apiserver-ca'] == 'true' ? 'apiserver' : '')
+{{- end -}}

@@ -1,0 +1,56 @@
+package webhook
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/tidwall/gjson"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/caject/caject/cabundle"
+)
+
+// HintPath is where the Hinter is served.
+const HintPath = "/hint"
+
+// Hinter takes what the API server is about to write as a hint that a source changes. The API server sends whole Secrets: a
+// Hinter reads an object's name and the name of its Certificate, keeps and logs nothing, changes nothing and denies
+// nothing. It implements [admission.Handler].
+type Hinter struct {
+	hint func(cabundle.Reference)
+}
+
+// NewHinter returns a Hinter that calls hint, which must not block, with each source that may change.
+func NewHinter(hint func(cabundle.Reference)) *Hinter { return &Hinter{hint: hint} }
+
+// Handle answers one request: it is allowed.
+func (h *Hinter) Handle(ctx context.Context, req admission.Request) (response admission.Response) {
+	defer func() {
+		if r := recover(); r != nil {
+			// Not what was sent: it may be in the panic's text.
+			log.FromContext(ctx).Error(fmt.Errorf("panic in %T", h), "Recovered in a hint")
+			response = admission.Allowed("")
+		}
+	}()
+	if req.UID == "" {
+		return admission.Errored(http.StatusBadRequest, errNoRequest)
+	}
+	if req.DryRun != nil && *req.DryRun {
+		return admission.Allowed("")
+	}
+	switch {
+	case req.Kind.Group == "" && req.Kind.Kind == "Secret":
+		h.hint(cabundle.Reference{Kind: cabundle.Secret, Namespace: req.Namespace, Name: req.Name})
+		for _, raw := range [][]byte{req.Object.Raw, req.OldObject.Raw} {
+			name := gjson.GetBytes(raw, "metadata.annotations").Map()[cabundle.CertificateNameAnnotation].String()
+			if name != "" {
+				h.hint(cabundle.Reference{Kind: cabundle.Certificate, Namespace: req.Namespace, Name: name})
+			}
+		}
+	case req.Kind.Group == "cert-manager.io" && req.Kind.Kind == "Certificate":
+		h.hint(cabundle.Reference{Kind: cabundle.Certificate, Namespace: req.Namespace, Name: req.Name})
+	}
+	return admission.Allowed("")
+}
