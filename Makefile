@@ -27,9 +27,10 @@ test: assets bin/gotestsum ## Run all tests, with the race detector: unit, end-t
 	@cd test/oracle && ../../bin/gotestsum --format standard-verbose -- -race -count=1 -timeout 30m ./...
 
 .PHONY: bench
-bench: build assets ## Measure the handler, then start, memory and filling with 20,000 Secrets. Takes some minutes.
+bench: build assets ## Measure the handler, then start, memory and filling with 20,000 Secrets, and rotation beside cert-manager's cainjector. Takes some minutes.
 	go test -run '^$$' -bench . -benchmem ./cabundle ./webhook
 	@cd test && go build -o ../bin/bench ./cmd/bench
+	@cd test/oracle && go build -o ../../bin/cainjector ./cainjector
 	@bin/bench
 
 .PHONY: lint

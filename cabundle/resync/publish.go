@@ -199,7 +199,7 @@ func (p *publisher) write(ctx context.Context, ref cabundle.Reference, of *publi
 			spec.Replaces = nil
 		}
 		desired.Spec = v1alpha1.CABundleSpec{Source: ref.String(), CABundle: spec.CABundle, Replaces: spec.Replaces}
-		label(desired, targets)
+		label(desired, targets, problemOf(p.clock.Now(), of) != nil)
 		var err error
 		switch {
 		case of.absent:
@@ -321,13 +321,15 @@ func injected(targets map[cabundle.Target]state, of *publication) int {
 }
 
 // label says which kinds of target there are, for the policies to select by.
-func label(object *v1alpha1.CABundle, targets map[cabundle.Target]state) {
+func label(object *v1alpha1.CABundle, targets map[cabundle.Target]state, notReady bool) {
 	webhooks, others := false, false
 	for target := range targets {
 		webhooks = webhooks || !target.Kind.FilledAtAdmission()
 		others = others || target.Kind.FilledAtAdmission()
 	}
-	for key, wanted := range map[string]bool{v1alpha1.WebhookTargetsLabel: webhooks, v1alpha1.OtherTargetsLabel: others} {
+	for key, wanted := range map[string]bool{
+		v1alpha1.WebhookTargetsLabel: webhooks, v1alpha1.OtherTargetsLabel: others, v1alpha1.NotReadyLabel: notReady,
+	} {
 		if wanted {
 			metav1.SetMetaDataLabel(&object.ObjectMeta, key, "true")
 		} else {

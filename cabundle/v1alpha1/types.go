@@ -19,6 +19,8 @@ var GroupVersion = schema.GroupVersion{Group: "caject.io", Version: "v1alpha1"}
 const (
 	WebhookTargetsLabel = "caject.io/webhook-configurations"
 	OtherTargetsLabel   = "caject.io/crds-and-apiservices"
+	// NotReadyLabel is there while a source cannot be injected: for the policy that warns.
+	NotReadyLabel = "caject.io/not-ready"
 )
 
 // CABundle is the bundle of one source that targets name, as caject last read it: public certificates, for admission

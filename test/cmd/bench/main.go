@@ -4,6 +4,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"flag"
 	"fmt"
@@ -18,9 +19,12 @@ import (
 	"golang.org/x/sync/errgroup"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/v1alpha1"
 	"github.com/caject/caject/test/playground"
 )
 
@@ -90,10 +94,74 @@ func run(ctx context.Context, secrets, starts, objects int) (err error) {
 	if err := b.starts(ctx, fmt.Sprintf("%d other Secrets", secrets), starts); err != nil {
 		return err
 	}
-	if err := b.creates(ctx, objects); err != nil {
+	process, err := b.start()
+	if err != nil {
+		return err
+	}
+	if err := process.WaitReady(ctx); err != nil {
+		return err
+	}
+	if err := errors.Join(b.creates(ctx, objects), b.fills(ctx, objects, "caject"), b.rotations(ctx, rotations, "caject"), b.policies(ctx, objects), process.Stop()); err != nil {
+		return err
+	}
+	if err := b.peer(ctx, root, objects); err != nil {
 		return err
 	}
 	return b.table.Flush()
+}
+
+const (
+	// rotations is how often a CA is rotated, for each kind of target.
+	rotations = 5
+	// rotated is how many targets follow it.
+	rotated = 40
+)
+
+// peer does what cert-manager's cainjector does as well with that one, on an API server of its own.
+func (b *bench) peer(ctx context.Context, root string, objects int) (err error) {
+	dir, err := os.MkdirTemp("", "caject-bench-peer-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	control, err := playground.StartControlPlane(root, dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, control.Stop()) }()
+	c, err := playground.NewClient(control.Config)
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{namespace, "cert-manager"} {
+		if err := c.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
+			return err
+		}
+	}
+	rendered, err := control.RenderCertManager(ctx, []string{"crd-cert-manager.io_certificates", "cainjector-serviceaccount", "cainjector-rbac"})
+	if err != nil {
+		return err
+	}
+	if _, err := control.Kubectl(ctx, rendered, "apply", "--server-side", "-f", "-"); err != nil {
+		return err
+	}
+	kubeconfig := filepath.Join(dir, "cainjector.kubeconfig")
+	if err := control.WriteKubeconfig(ctx, "cert-manager", "cert-manager-cainjector", kubeconfig); err != nil {
+		return err
+	}
+	peer := &bench{client: c, table: b.table, ca: b.ca}
+	if err := c.Create(ctx, playground.NewSecret(namespace, "ca", b.ca)); err != nil {
+		return err
+	}
+	process, err := playground.StartProcess([]string{filepath.Join(root, "bin", "cainjector"), "--kubeconfig=" + kubeconfig}, 0, filepath.Join(dir, "cainjector.log"))
+	if err != nil {
+		return err
+	}
+	first := playground.NewValidating("first", 1, playground.FromSecret(namespace, "ca"))
+	if err := c.Create(ctx, first); err != nil {
+		return err
+	}
+	return errors.Join(peer.awaitFilled(ctx, first, b.ca), peer.fills(ctx, objects, "cainjector"), peer.rotations(ctx, rotations, "cainjector"), process.Stop())
 }
 
 type bench struct {
@@ -115,7 +183,11 @@ func (b *bench) starts(ctx context.Context, sentence string, n int) error {
 	var ready, first []time.Duration
 	var anonymous, resident []int64
 	for range n {
-		target := playground.NewValidating(b.name("start"), 1, playground.FromSecret(namespace, "ca"))
+		name := b.name("start") // of a source that is not published, or the policy would fill it
+		if err := b.client.Create(ctx, playground.NewSecret(namespace, name, b.ca)); err != nil {
+			return err
+		}
+		target := playground.NewValidating(name, 1, playground.FromSecret(namespace, name))
 		if err := b.client.Create(ctx, target); err != nil {
 			return err
 		}
@@ -125,7 +197,7 @@ func (b *bench) starts(ctx context.Context, sentence string, n int) error {
 			return err
 		}
 		filled := make(chan error, 1)
-		go func() { filled <- b.awaitFilled(ctx, target) }()
+		go func() { filled <- b.awaitFilled(ctx, target, b.ca) }()
 		if err := process.WaitReady(ctx); err != nil {
 			return err
 		}
@@ -169,13 +241,6 @@ func (b *bench) fillCluster(ctx context.Context, n int) error {
 
 // creates measures how long creates take, and how long after it a webhook configuration is filled.
 func (b *bench) creates(ctx context.Context, n int) error {
-	process, err := b.start()
-	if err != nil {
-		return err
-	}
-	if err := process.WaitReady(ctx); err != nil {
-		return err
-	}
 	annotated := playground.FromSecret(namespace, "ca")
 	kinds := []struct {
 		sentence string
@@ -202,14 +267,23 @@ func (b *bench) creates(ctx context.Context, n int) error {
 		row(b.table, "create: "+kind.sentence+" without annotation", plain, milliseconds)
 		row(b.table, "create: "+kind.sentence+" with it, filled in the answer", filled, milliseconds)
 	}
+	return nil
+}
+
+// fills measures how long after its creation a webhook configuration is filled whose source nobody has named before.
+func (b *bench) fills(ctx context.Context, n int, injector string) error {
 	var took []time.Duration
 	for range n {
-		target := playground.NewValidating(b.name("fill"), 1, annotated)
+		name := b.name("fill")
+		if err := b.client.Create(ctx, playground.NewSecret(namespace, name, b.ca)); err != nil {
+			return err
+		}
+		target := playground.NewValidating(name, 1, playground.FromSecret(namespace, name))
 		if err := b.client.Create(ctx, target); err != nil {
 			return err
 		}
 		created := time.Now()
-		if err := b.awaitFilled(ctx, target); err != nil {
+		if err := b.awaitFilled(ctx, target, b.ca); err != nil {
 			return err
 		}
 		took = append(took, time.Since(created))
@@ -217,24 +291,145 @@ func (b *bench) creates(ctx context.Context, n int) error {
 			return err
 		}
 	}
-	row(b.table, "webhook configuration, created to filled", took, milliseconds)
-	return process.Stop()
+	row(b.table, "webhook configuration, new source: created to filled, "+injector, took, milliseconds)
+	return nil
 }
 
-// awaitFilled returns once the watch shows target with its caBundle.
-func (b *bench) awaitFilled(ctx context.Context, target client.Object) error {
-	watch, err := b.client.Watch(ctx, &admissionregistrationv1.ValidatingWebhookConfigurationList{},
-		client.MatchingFields{"metadata.name": target.GetName()})
+// rotations measures how long after a CA was rotated the last of many targets holds the new one.
+func (b *bench) rotations(ctx context.Context, n int, injector string) error {
+	for kind, make := range map[string]func(string, map[string]string) client.Object{
+		"ValidatingWebhookConfigurations": func(name string, a map[string]string) client.Object { return playground.NewValidating(name, 1, a) },
+		"CRDs":                            func(name string, a map[string]string) client.Object { return playground.NewCRD(name, a) },
+	} {
+		name := b.name("rotate")
+		secret := playground.NewSecret(namespace, name, b.ca)
+		if err := b.client.Create(ctx, secret); err != nil {
+			return err
+		}
+		var targets []client.Object
+		for range rotated {
+			target := make(b.name("rotated"), playground.FromSecret(namespace, name))
+			if err := b.client.Create(ctx, target); err != nil {
+				return err
+			}
+			targets = append(targets, target)
+		}
+		before, err := b.watchFilled(ctx, targets, b.ca)
+		if err != nil {
+			return err
+		}
+		if err := <-before; err != nil {
+			return err
+		}
+		var took []time.Duration
+		for range n {
+			time.Sleep(2 * time.Second) // quiet
+			ca := playground.NewCA("next")
+			if err := b.client.Get(ctx, client.ObjectKeyFromObject(secret), secret); err != nil {
+				return err
+			}
+			secret.Data["ca.crt"] = ca
+			filled, err := b.watchFilled(ctx, targets, ca)
+			if err != nil {
+				return err
+			}
+			time.Sleep(200 * time.Millisecond) // for the watch to be there
+			began := time.Now()
+			if err := b.client.Update(ctx, secret); err != nil {
+				return err
+			}
+			if err := <-filled; err != nil {
+				return err
+			}
+			took = append(took, time.Since(began))
+		}
+		row(b.table, fmt.Sprintf("rotation: Secret updated to the last of %d %s, %s", rotated, kind, injector), took, milliseconds)
+		for _, target := range targets {
+			if err := b.client.Delete(ctx, target); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// policies measures what the policy costs each write of a webhook configuration, by the number of CABundles.
+func (b *bench) policies(ctx context.Context, n int) error {
+	annotated := playground.FromSecret(namespace, "ca")
+	keep := playground.NewValidating(b.name("keep"), 1, annotated)
+	if err := b.client.Create(ctx, keep); err != nil {
+		return err
+	}
+	bundles := 1
+	for _, number := range []int{1, 50, 500} {
+		for ; bundles < number; bundles++ {
+			source := cabundle.Reference{Kind: cabundle.Secret, Namespace: namespace, Name: fmt.Sprintf("published%d", bundles)}
+			if err := b.client.Create(ctx, &v1alpha1.CABundle{
+				ObjectMeta: metav1.ObjectMeta{Name: source.PublishedName(), Labels: map[string]string{v1alpha1.WebhookTargetsLabel: "true"}},
+				Spec:       v1alpha1.CABundleSpec{Source: source.String(), CABundle: base64.StdEncoding.EncodeToString(b.ca)},
+			}); err != nil {
+				return err
+			}
+		}
+		time.Sleep(3 * time.Second) // for the API server to see them
+		for sentence, annotations := range map[string]map[string]string{"without annotation": nil, "filled in the answer": annotated} {
+			var took []time.Duration
+			for range n / 3 {
+				target := playground.NewValidating(b.name("policy"), 1, annotations)
+				began := time.Now()
+				if err := b.client.Create(ctx, target, client.DryRunAll); err != nil {
+					return err
+				}
+				took = append(took, time.Since(began))
+				if filled := len(playground.CABundles(target)[0]) > 0; filled != (annotations != nil) {
+					return fmt.Errorf("webhook configuration %s: filled in the answer: %v", sentence, filled)
+				}
+			}
+			row(b.table, fmt.Sprintf("create: webhook configuration %s, %d CABundles", sentence, number), took, milliseconds)
+		}
+	}
+	return b.client.Delete(ctx, keep)
+}
+
+// awaitFilled returns once the watch shows target with ca in its caBundle.
+func (b *bench) awaitFilled(ctx context.Context, target client.Object, ca []byte) error {
+	filled, err := b.watchFilled(ctx, []client.Object{target}, ca)
 	if err != nil {
 		return err
 	}
-	defer watch.Stop()
-	for event := range watch.ResultChan() {
-		if object, ok := event.Object.(client.Object); ok && bytes.Equal(playground.CABundles(object)[0], b.ca) {
-			return nil
-		}
+	return <-filled
+}
+
+// watchFilled watches the kind of targets. What it returns says when all of them have ca in their caBundles.
+func (b *bench) watchFilled(ctx context.Context, targets []client.Object, ca []byte) (<-chan error, error) {
+	var list client.ObjectList = &admissionregistrationv1.ValidatingWebhookConfigurationList{}
+	if _, ok := targets[0].(*apiextensionsv1.CustomResourceDefinition); ok {
+		list = &apiextensionsv1.CustomResourceDefinitionList{}
 	}
-	return fmt.Errorf("%s was not filled: %w", target.GetName(), ctx.Err())
+	left := map[string]bool{}
+	for _, target := range targets {
+		left[target.GetName()] = true
+	}
+	watch, err := b.client.Watch(ctx, list)
+	if err != nil {
+		return nil, err
+	}
+	filled := make(chan error, 1)
+	go func() {
+		defer watch.Stop()
+		for event := range watch.ResultChan() {
+			object, ok := event.Object.(client.Object)
+			if ok && left[object.GetName()] && bytes.Contains(playground.CABundles(object)[0], ca) {
+				delete(left, object.GetName())
+			}
+			if len(left) == 0 {
+				filled <- nil
+				return
+			}
+		}
+		filled <- fmt.Errorf("%d were not filled: %w", len(left), ctx.Err())
+	}()
+	return filled, nil
 }
 
 func milliseconds(d time.Duration) string {
