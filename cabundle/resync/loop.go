@@ -58,7 +58,7 @@ func (r *Resync) readOne(ctx context.Context, ref cabundle.Reference) error {
 		return problem
 	}
 	outcome, now := outcomeOf(bundle, problem), r.clock.Now()
-	r.tracker.refresh(ref, metrics.Resync, func(s state) bool {
+	r.tracker.refresh(ref, metrics.Resync, false, func(s state) bool {
 		return s.outcome != "" && s.outcome != outcome || s.expired(now)
 	})
 	return nil
@@ -66,5 +66,5 @@ func (r *Resync) readOne(ctx context.Context, ref cabundle.Reference) error {
 
 // Changed says that a source has changed: its targets are looked at right away, with consistent reads.
 func (r *Resync) Changed(ref cabundle.Reference) {
-	r.tracker.refresh(ref, metrics.Resync, func(state) bool { return true })
+	r.tracker.refresh(ref, metrics.Resync, false, func(state) bool { return true })
 }

@@ -66,6 +66,9 @@ type publication struct {
 	bundle  cabundle.Bundle
 	problem *cabundle.Problem
 
+	trying    sync.Mutex // held by the one target that tries whether the policy sees the new value
+	effective string     // the value that it was last seen to fill in
+
 	unnamedSince time.Time // when the last target was gone; zero while there are some
 }
 
@@ -123,12 +126,45 @@ func (p *publisher) published(ref cabundle.Reference) cabundle.Published {
 	return of.before()
 }
 
+// takeTurn has one of many targets try until the policy sees what was published, and lets the others wait: then they need
+// try only once. The caller calls what it returns when it has tried.
+func (p *publisher) takeTurn(ref cabundle.Reference) (done func()) {
+	of := p.of(ref)
+	of.trying.Lock()
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	if of.effective == of.before().CABundle {
+		of.trying.Unlock()
+		return func() {}
+	}
+	return of.trying.Unlock
+}
+
+// setEffective says that the policy has filled in what is published.
+func (p *publisher) setEffective(ref cabundle.Reference) {
+	of := p.of(ref)
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	of.effective = of.before().CABundle
+}
+
 // before returns what was published last: by this process, or else by one before it.
 func (of *publication) before() cabundle.Published {
 	if of.own != nil {
 		return *of.own
 	}
 	return specOf(of.object)
+}
+
+// source returns what the source was last read to be, consistently; ok is false if that is not known.
+func (p *publisher) source(ref cabundle.Reference) (bundle cabundle.Bundle, problem *cabundle.Problem, ok bool) {
+	if p == nil {
+		return cabundle.Bundle{}, nil, false
+	}
+	of := p.of(ref)
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	return of.bundle, of.problem, of.read
 }
 
 func specOf(object *v1alpha1.CABundle) cabundle.Published {
@@ -158,7 +194,7 @@ func (p *publisher) Reconcile(ctx context.Context, ref cabundle.Reference) (reco
 		of.read, of.bundle, of.problem = true, bundle, problem
 		// Another replica may have known of it first.
 		outcome := outcomeOf(bundle, problem)
-		p.tracker.refresh(ref, "", func(s state) bool { return s.outcome != "" && s.outcome != outcome })
+		p.tracker.refresh(ref, "", true, func(s state) bool { return s.outcome != "" && s.outcome != outcome })
 	}
 	err := p.write(ctx, ref, of, targets, true)
 	if err == nil {

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/metrics"
 )
 
 // policyLags are the waits between the tries to have a policy fill a target: the API server sees a CABundle that was
@@ -19,63 +20,124 @@ var policyLags = []time.Duration{2 * time.Millisecond, 5 * time.Millisecond, 20 
 // policyRest is for how long no policy is counted on after none of the tries was of use.
 const policyRest = time.Minute
 
-// readmit lets admission do the writing where it can: what it writes belongs to no field manager. It reports whether the
-// target is right then, and returns its metadata. It is a matter of ownership and speed alone: the caller writes what
-// this leaves undone.
-func (r *Resync) readmit(ctx context.Context, target cabundle.Target, known state, found look) (metav1.ObjectMeta, bool) {
-	if len(found.patch) == 0 {
-		return metav1.ObjectMeta{}, false
+// refresh has admission bring a target up to date whose source has changed, and is known: one write, and nothing read. It
+// reports whether the target is right then. (If not, it is looked at as ever.)
+func (r *Resync) refresh(ctx context.Context, target cabundle.Target, known state) (look, bool) {
+	if !known.known() || known.checked != known.version {
+		return look{}, false
 	}
-	waits := policyLags
+	bundle, problem, ok := r.publisher.source(known.ref)
+	if !ok || problem != nil || !r.admissionFills(target) {
+		return look{}, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	if !target.Kind.FilledAtAdmission() && !r.publisher.ensure(ctx, known.ref) {
+		return look{}, false
+	}
+	object, ok := r.readmit(ctx, target, known.ref, bundle)
+	if !ok {
+		return look{}, false
+	}
+	now := r.clock.Now()
+	c := known.contest
+	c.written = now
+	pause := r.writes.When(target)
+	r.tracker.update(target, known.uid, func(s *state) { s.contest, s.notBefore = c, now.Add(pause) })
+	r.injected(ctx, target, known.ref, viaOf(known, target, true))
+	return look{
+		object:       object,
+		version:      version(object.Generation, object.ResourceVersion, known.ref),
+		outcome:      outcomeOf(bundle, nil),
+		expiry:       cabundle.NextExpiry(now, object, bundle),
+		sourceExpiry: bundle.FirstExpiry(),
+	}, true
+}
+
+// viaOf says how it came to a write.
+func viaOf(known state, target cabundle.Target, readmitted bool) metrics.Path {
 	switch {
-	case target.Kind.FilledAtAdmission() && r.options.Webhook:
-		waits = nil // it answers in the same request
-	case !target.Kind.FilledAtAdmission() && r.byPolicy(ctx, known.ref, found.object):
-	default:
-		return metav1.ObjectMeta{}, false
+	case known.via != "":
+		return known.via
+	case readmitted && !target.Kind.FilledAtAdmission():
+		return metrics.Policy
+	}
+	return metrics.Resync
+}
+
+// admissionFills reports that admission is counted on for target.
+func (r *Resync) admissionFills(target cabundle.Target) bool {
+	if target.Kind.FilledAtAdmission() {
+		return r.options.Webhook
+	}
+	return r.options.Policy && r.publisher != nil && r.clock.Now().UnixNano()-r.policyFailed.Load() >= int64(policyRest)
+}
+
+// readmit lets admission do the writing where it can: what it writes belongs to no field manager. It reports whether the
+// target, as it is returned, holds source then. It is a matter of ownership and speed alone: the caller writes what this
+// leaves undone.
+func (r *Resync) readmit(ctx context.Context, target cabundle.Target, ref cabundle.Reference, source cabundle.Bundle) (cabundle.Object, bool) {
+	waits := policyLags
+	if target.Kind.FilledAtAdmission() {
+		waits = nil // the webhook answers in the same request
+	} else {
+		defer r.publisher.takeTurn(ref)()
 	}
 	for try := 0; ; try++ {
 		object, err := r.targets.Readmit(ctx, target)
 		if err != nil {
 			log.FromContext(ctx).V(1).Info("Not admitted again", "error", err.Error())
-			return metav1.ObjectMeta{}, false
+			return cabundle.Object{}, false
 		}
-		if left, problem := cabundle.Inject(r.clock.Now(), object, nil, found.source, r.options.Combine); len(left) == 0 && problem == nil {
-			return metav1.ObjectMeta{
-				Generation: object.Generation, ResourceVersion: object.ResourceVersion, Annotations: object.Annotations,
-			}, true
+		now, annotated, malformed := cabundle.ReferenceOf(object.Annotations)
+		if !annotated || malformed != nil || now != ref || object.Deleting {
+			return cabundle.Object{}, false
 		}
-		if try >= len(waits) {
+		left, problem := cabundle.Inject(r.clock.Now(), object, nil, source, r.options.Combine)
+		if len(left) == 0 && problem == nil && object.NotInjectable == "" {
+			if waits != nil {
+				r.publisher.setEffective(ref)
+			}
+			return object, true
+		}
+		if try >= len(waits) || !target.Kind.FilledAtAdmission() && !r.replaceable(ref, object) {
 			break
 		}
 		select {
 		case <-ctx.Done():
-			return metav1.ObjectMeta{}, false
+			return cabundle.Object{}, false
 		case <-r.clock.After(waits[try]):
 		}
 	}
-	if waits != nil {
-		r.policyFailed.Store(r.clock.Now().UnixNano())
-		log.FromContext(ctx).V(1).Info("No admission policy fills the target: writing it")
-	}
-	return metav1.ObjectMeta{}, false
+	return cabundle.Object{}, false
 }
 
-// byPolicy publishes the source, if that is still to be done, and reports that a policy can fill object: it replaces what
-// is empty, or was published before. The very first bundle of a source is faster written than published.
-func (r *Resync) byPolicy(ctx context.Context, ref cabundle.Reference, object cabundle.Object) bool {
-	if !r.options.Policy || r.publisher == nil || r.clock.Now().UnixNano()-r.policyFailed.Load() < int64(policyRest) {
-		return false
+// readmitFound is readmit for a look that has something to write.
+func (r *Resync) readmitFound(ctx context.Context, target cabundle.Target, known state, found look) (metav1.ObjectMeta, bool) {
+	if len(found.patch) == 0 || !r.admissionFills(target) {
+		return metav1.ObjectMeta{}, false
 	}
-	if r.publisher.published(ref).CABundle == "" || !r.publisher.ensure(ctx, ref) {
-		return false
+	byPolicy := !target.Kind.FilledAtAdmission()
+	// The very first bundle of a source is faster written than published.
+	if byPolicy && (r.publisher.published(known.ref).CABundle == "" || !r.publisher.ensure(ctx, known.ref) || !r.replaceable(known.ref, found.object)) {
+		return metav1.ObjectMeta{}, false
 	}
-	published := r.publisher.published(ref)
-	for _, field := range object.Fields {
-		held := base64.StdEncoding.EncodeToString(field.CABundle)
-		if held != "" && held != "Cg==" && held != published.CABundle && !slices.Contains(published.Replaces, held) {
-			return false
+	object, ok := r.readmit(ctx, target, known.ref, found.source)
+	if !ok {
+		if byPolicy && ctx.Err() == nil {
+			r.policyFailed.Store(r.clock.Now().UnixNano())
+			log.FromContext(ctx).V(1).Info("No admission policy fills the target: writing it")
 		}
+		return metav1.ObjectMeta{}, false
 	}
-	return true
+	return metav1.ObjectMeta{Generation: object.Generation, ResourceVersion: object.ResourceVersion, Annotations: object.Annotations}, true
+}
+
+// replaceable reports that a policy can fill object: it replaces what is empty, or was published before.
+func (r *Resync) replaceable(ref cabundle.Reference, object cabundle.Object) bool {
+	published := r.publisher.published(ref)
+	return !slices.ContainsFunc(object.Fields, func(field cabundle.Field) bool {
+		held := base64.StdEncoding.EncodeToString(field.CABundle)
+		return held != "" && held != "Cg==" && held != published.CABundle && !slices.Contains(published.Replaces, held)
+	})
 }

@@ -64,6 +64,9 @@ func (r *Resync) Reconcile(ctx context.Context, target cabundle.Target) (reconci
 	case known.invalid != nil:
 		return r.settle(ctx, target, known, look{version: known.version, problem: known.invalid}), nil
 	}
+	if found, ok := r.refresh(ctx, target, known); ok {
+		return r.settle(ctx, target, known, found), nil
+	}
 	// A cached answer may only conclude that there is nothing to do (yet), and not if the source is known to have changed.
 	if !known.stale() {
 		if known.waiting == known.version {
@@ -155,7 +158,7 @@ func (r *Resync) write(ctx context.Context, target cabundle.Target, known state,
 	if len(found.patch) > 0 {
 		contest = r.next(ctx, target, known, found.outcome == known.outcome)
 	}
-	written, readmitted := r.readmit(ctx, target, known, *found)
+	written, readmitted := r.readmitFound(ctx, target, known, *found)
 	if !readmitted {
 		var err error
 		if written, err = r.targets.Patch(ctx, found.object, slices.Concat(found.patch, found.disown)); err != nil {
@@ -178,14 +181,7 @@ func (r *Resync) write(ctx context.Context, target cabundle.Target, known state,
 	if len(found.patch) == 0 {
 		return
 	}
-	via := metrics.Resync
-	switch {
-	case known.via != "":
-		via = known.via
-	case readmitted && !target.Kind.FilledAtAdmission():
-		via = metrics.Policy
-	}
-	r.injected(ctx, target, ref, via)
+	r.injected(ctx, target, ref, viaOf(known, target, readmitted))
 	if known.contest.quiet(contest.written, r.options.Interval) {
 		r.writes.Forget(target)
 	}

@@ -22,6 +22,7 @@ type state struct {
 	// refreshes counts how often the source was found changed.
 	refreshes int
 	via       metrics.Path // how it was found out the last time; empty means by resync
+	noted     int          // refreshes when the publisher last knew, from a consistent read, what the source is
 
 	// As the last look left it. The zero values mean that it was never looked at.
 	checked  string    // the version that needs no further look
@@ -44,6 +45,9 @@ type state struct {
 
 // stale reports that the source is known to have changed since the last look.
 func (s state) stale() bool { return s.answered != s.refreshes }
+
+// known reports that what the source is now need not be read again: it was, consistently, before this was found stale.
+func (s state) known() bool { return s.stale() && s.noted == s.refreshes }
 
 // expired reports that a certificate has expired since the last look.
 func (s state) expired(now time.Time) bool { return !s.expiry.IsZero() && now.After(s.expiry) }
@@ -176,8 +180,8 @@ func (t *tracker) references() []cabundle.Reference {
 }
 
 // refresh has those targets of ref looked at again for which wanted is true, and returns how many that are. via is how
-// it came to this.
-func (t *tracker) refresh(ref cabundle.Reference, via metrics.Path, wanted func(state) bool) int {
+// it came to this; noted says that the publisher has just noted a consistent read.
+func (t *tracker) refresh(ref cabundle.Reference, via metrics.Path, noted bool, wanted func(state) bool) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n := 0
@@ -185,6 +189,10 @@ func (t *tracker) refresh(ref cabundle.Reference, via metrics.Path, wanted func(
 		if s.ref == ref && s.invalid == nil && wanted(*s) {
 			s.refreshes++
 			s.via = via
+			s.noted = s.refreshes
+			if !noted {
+				s.noted = 0
+			}
 			t.add(target)
 			n++
 		}
