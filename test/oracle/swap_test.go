@@ -18,6 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	certutil "k8s.io/client-go/util/cert"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -341,8 +342,15 @@ func TestTakingOver(t *testing.T) {
 	old := targets("leftold")
 	for _, target := range old {
 		target.SetAnnotations(playground.FromSecret(namespace, "left"))
-		playground.SetCABundles(target, content("A").bytes())
-		if err := w.client.Create(t.Context(), target, client.FieldOwner(peerManager)); err != nil {
+		w.create(t, target)
+		err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
+			if err := w.client.Get(t.Context(), client.ObjectKeyFromObject(target), target); err != nil {
+				return err
+			}
+			playground.SetCABundles(target, content("A").bytes())
+			return w.client.Update(t.Context(), target, client.FieldOwner(peerManager))
+		})
+		if err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -24,8 +24,6 @@ import (
 
 const (
 	namespace = "demo"
-	// interval is shorter than the default, 30s, so that nobody has to wait for the rotation.
-	interval = "2s"
 )
 
 func main() {
@@ -67,7 +65,7 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	d.line("started etcd and kube-apiserver")
-	installation, err := playground.Install(ctx, control, "resyncInterval="+interval)
+	installation, err := playground.Install(ctx, control)
 	if err != nil {
 		return err
 	}
@@ -80,9 +78,10 @@ func run(ctx context.Context) (err error) {
 	if err := process.WaitReady(ctx); err != nil {
 		return err
 	}
+	d.process = process
 	d.line("started caject: made its CA, filled its own webhook configuration, ready")
 
-	for _, step := range []func(context.Context) error{d.prepare, d.fill, d.rotate, d.refuse, d.rights} {
+	for _, step := range []func(context.Context) error{d.prepare, d.fill, d.rotate, d.freeze, d.refuse, d.show, d.rights} {
 		if err := step(ctx); err != nil {
 			return fmt.Errorf("%w\n\ncaject's log:\n%s", err, process.ReadLog())
 		}
@@ -100,6 +99,7 @@ func run(ctx context.Context) (err error) {
 type demo struct {
 	start, last time.Time
 	control     *playground.ControlPlane
+	process     *playground.Process
 	client      client.WithWatch
 	targets     []client.Object
 	ca          []byte
@@ -168,12 +168,12 @@ func (d *demo) fill(ctx context.Context) error {
 		d.lineTook("  both its webhooks are filled (the time is since it was created)", time.Since(created))
 		d.targets = append(d.targets, target)
 	}
-	return nil
+	return d.published(ctx)
 }
 
 // rotate changes the CA.
 func (d *demo) rotate(ctx context.Context) error {
-	d.chapter(fmt.Sprintf("The CA is rotated (resync reads the Secret every %s here, every 30s by default):", interval))
+	d.chapter("The CA is rotated, and the API server tells caject:")
 	next := playground.NewCA("demo CA 2")
 	if err := d.client.Update(ctx, playground.NewSecret(namespace, "webhook-ca", next)); err != nil {
 		return err
@@ -186,8 +186,69 @@ func (d *demo) rotate(ctx context.Context) error {
 			return err
 		}
 	}
-	d.lineTook("all four objects hold the old CA and the new one", time.Since(rotated))
+	d.lineTook("all four objects hold the old CA and the new one (the time is since then)", time.Since(rotated))
+	d.ca = both
 	return nil
+}
+
+// freeze stops caject, and does what an upgrade does whose manifest carries a placeholder.
+func (d *demo) freeze(ctx context.Context) error {
+	d.chapter("caject is frozen (SIGSTOP), and an upgrade resets the caBundles to the placeholder Cg==:")
+	if err := d.published(ctx); err != nil {
+		return err
+	}
+	if err := d.process.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	defer func() { _ = d.process.Signal(syscall.SIGCONT) }()
+	d.last = time.Now()
+	for _, target := range d.targets[2:] {
+		if err := d.client.Get(ctx, client.ObjectKeyFromObject(target), target); err != nil {
+			return err
+		}
+		playground.SetCABundles(target, []byte("\n"))
+		if err := d.client.Update(ctx, target); err != nil {
+			return err
+		}
+		if !filled(target, d.ca) {
+			return fmt.Errorf("the API server's answer for %s does not hold both CAs", name(target))
+		}
+		d.line(name(target) + ": both CAs are in the API server's answer; an admission policy has filled them in")
+	}
+	return nil
+}
+
+// published waits until the API server fills from the bundle that caject has published.
+func (d *demo) published(ctx context.Context) error {
+	for {
+		probe := playground.NewValidating("probe", 1, playground.FromSecret(namespace, "webhook-ca"))
+		if err := d.client.Create(ctx, probe, client.DryRunAll); err != nil {
+			return err
+		}
+		if filled(probe, d.ca) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the policy fills nothing: %w", ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// show prints what caject publishes.
+func (d *demo) show(ctx context.Context) error {
+	d.chapter("kubectl get cabundles:")
+	for _, condition := range []string{"create", "condition=Ready=false"} {
+		if _, err := d.control.Kubectl(ctx, "", "wait", "--for="+condition, "--timeout=30s", "cabundle/secret.demo.private"); err != nil {
+			return err
+		}
+	}
+	output, err := d.control.Kubectl(ctx, "", "get", "cabundles")
+	for line := range strings.Lines(output.Stdout) {
+		d.note(strings.TrimRight(line, "\n"))
+	}
+	return err
 }
 
 // refuse names a Secret that does not allow it.
