@@ -378,6 +378,9 @@ func label(object *v1alpha1.CABundle, targets map[cabundle.Target]state, notRead
 func (p *publisher) remove(ctx context.Context, ref cabundle.Reference, of *publication) reconcile.Result {
 	if of.unnamedSince.IsZero() {
 		of.unnamedSince = p.clock.Now()
+		if err := p.unlabel(ctx, ref, of); err != nil {
+			log.FromContext(ctx).V(1).Info("CABundle not taken from the policies", "error", err.Error())
+		}
 	}
 	of.read = false // it is not followed any more
 	if left := removeAfter*p.options.Interval - p.clock.Since(of.unnamedSince); left > 0 {
@@ -392,6 +395,21 @@ func (p *publisher) remove(ctx context.Context, ref cabundle.Reference, of *publ
 	defer p.mu.Unlock()
 	delete(p.publications, ref)
 	return reconcile.Result{}
+}
+
+// unlabel has no policy select the CABundle any more: each that is selected costs every write of a target.
+func (p *publisher) unlabel(ctx context.Context, ref cabundle.Reference, of *publication) error {
+	if err := p.get(ctx, ref, of); err != nil || of.absent || len(of.object.Labels) == 0 {
+		return err
+	}
+	desired := of.object.DeepCopy()
+	label(desired, nil, false)
+	of.object = nil
+	if err := p.client.Update(ctx, desired); err != nil {
+		return err
+	}
+	of.object = desired
+	return nil
 }
 
 // say logs once that nothing can be published, and why, and once that it can again.

@@ -150,6 +150,7 @@ func TestTheLifeOfACABundle(t *testing.T) {
 	if err := shared.client.Delete(t.Context(), target); err != nil {
 		t.Fatal(err)
 	}
+	shared.publication(t, name, "of no cost to anybody", func(o *v1alpha1.CABundle) bool { return len(o.Labels) == 0 })
 	eventually(t, "removed", func(ctx context.Context) error {
 		if err := shared.client.Get(ctx, client.ObjectKey{Name: name}, &v1alpha1.CABundle{}); !apierrors.IsNotFound(err) {
 			return fmt.Errorf("it is still there (%v)", err)

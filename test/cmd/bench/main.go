@@ -101,7 +101,7 @@ func run(ctx context.Context, secrets, starts, objects int) (err error) {
 	if err := process.WaitReady(ctx); err != nil {
 		return err
 	}
-	if err := errors.Join(b.creates(ctx, objects), b.fills(ctx, objects, "caject"), b.rotations(ctx, rotations, "caject"), b.policies(ctx, objects), process.Stop()); err != nil {
+	if err := errors.Join(b.creates(ctx, objects), b.rotations(ctx, rotations, "caject"), b.fills(ctx, objects, "caject"), b.policies(ctx, objects, process)); err != nil {
 		return err
 	}
 	if err := b.peer(ctx, root, objects); err != nil {
@@ -161,7 +161,7 @@ func (b *bench) peer(ctx context.Context, root string, objects int) (err error) 
 	if err := c.Create(ctx, first); err != nil {
 		return err
 	}
-	return errors.Join(peer.awaitFilled(ctx, first, b.ca), peer.fills(ctx, objects, "cainjector"), peer.rotations(ctx, rotations, "cainjector"), process.Stop())
+	return errors.Join(peer.awaitFilled(ctx, first, b.ca), peer.rotations(ctx, rotations, "cainjector"), peer.fills(ctx, objects, "cainjector"), process.Stop())
 }
 
 type bench struct {
@@ -353,11 +353,16 @@ func (b *bench) rotations(ctx context.Context, n int, injector string) error {
 	return nil
 }
 
-// policies measures what the policy costs each write of a webhook configuration, by the number of CABundles.
-func (b *bench) policies(ctx context.Context, n int) error {
+// policies ends caject, and measures what the policy costs each write of a webhook configuration, by the number of CABundles.
+func (b *bench) policies(ctx context.Context, n int, process *playground.Process) error {
 	annotated := playground.FromSecret(namespace, "ca")
 	keep := playground.NewValidating(b.name("keep"), 1, annotated)
 	if err := b.client.Create(ctx, keep); err != nil {
+		return err
+	}
+	time.Sleep(5 * time.Second) // until it is published, and seen to be
+	// caject would tidy up the CABundles that nothing names.
+	if err := process.Stop(); err != nil {
 		return err
 	}
 	bundles := 1
