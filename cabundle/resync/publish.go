@@ -56,20 +56,27 @@ type publisher struct {
 
 // publication is what is known of one CABundle.
 type publication struct {
-	mu     sync.Mutex         // held while it is written
+	writing sync.Mutex // held while it is written, which can take as long as the API server takes
+	mu      sync.Mutex // of what follows; never held while anything is waited for
+
 	object *v1alpha1.CABundle // as it was last seen; nil if that is not known
 	absent bool               // it was last seen not to exist
 	// own is what caject itself last published. What somebody else writes there must not become part of it.
 	own *cabundle.Published
 
-	read    bool // the source has been read, with this result
-	bundle  cabundle.Bundle
-	problem *cabundle.Problem
+	last reading
 
 	trying    sync.Mutex // held by the one target that tries whether the policy sees the new value
 	effective string     // the value that it was last seen to fill in
 
 	unnamedSince time.Time // when the last target was gone; zero while there are some
+}
+
+// reading is what a source was last read to be, consistently.
+type reading struct {
+	read    bool
+	bundle  cabundle.Bundle
+	problem *cabundle.Problem
 }
 
 func newPublisher(c client.Client, s sourceReader, t *tracker, o *Options, clk clock.Clock) *publisher {
@@ -107,8 +114,8 @@ func (p *publisher) note(ref cabundle.Reference, bundle cabundle.Bundle, problem
 	}
 	of := p.of(ref)
 	of.mu.Lock()
-	same := of.read && outcomeOf(bundle, problem) == outcomeOf(of.bundle, of.problem)
-	of.read, of.bundle, of.problem = true, bundle, problem
+	same := of.last.read && outcomeOf(bundle, problem) == outcomeOf(of.last.bundle, of.last.problem)
+	of.last = reading{true, bundle, problem}
 	of.mu.Unlock()
 	if !same {
 		p.changed(ref)
@@ -164,7 +171,7 @@ func (p *publisher) source(ref cabundle.Reference) (bundle cabundle.Bundle, prob
 	of := p.of(ref)
 	of.mu.Lock()
 	defer of.mu.Unlock()
-	return of.bundle, of.problem, of.read
+	return of.last.bundle, of.last.problem, of.last.read
 }
 
 func specOf(object *v1alpha1.CABundle) cabundle.Published {
@@ -174,11 +181,25 @@ func specOf(object *v1alpha1.CABundle) cabundle.Published {
 	return cabundle.Published{CABundle: object.Spec.CABundle, Replaces: object.Spec.Replaces}
 }
 
+// known returns what is known of the CABundle and its source.
+func (of *publication) known() (object *v1alpha1.CABundle, absent bool, last reading) {
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	return of.object, of.absent, of.last
+}
+
+// seen takes in what is stored; nil means that it is to be read.
+func (of *publication) seen(object *v1alpha1.CABundle, absent bool) {
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	of.object, of.absent = object, absent
+}
+
 // Reconcile brings the CABundle of a source up to date, or removes it. Its error is always nil.
 func (p *publisher) Reconcile(ctx context.Context, ref cabundle.Reference) (reconcile.Result, error) {
 	of := p.of(ref)
-	of.mu.Lock()
-	defer of.mu.Unlock()
+	of.writing.Lock()
+	defer of.writing.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	targets := p.tracker.of(ref)
@@ -186,12 +207,14 @@ func (p *publisher) Reconcile(ctx context.Context, ref cabundle.Reference) (reco
 		return p.remove(ctx, ref, of), nil
 	}
 	of.unnamedSince = time.Time{}
-	if !of.read {
+	if _, _, last := of.known(); !last.read {
 		bundle, problem := source.ReadSafely(ctx, p.sources, ref, source.Consistent)
 		if problem != nil && problem.Outage() {
 			return reconcile.Result{RequeueAfter: p.options.Interval}, nil
 		}
-		of.read, of.bundle, of.problem = true, bundle, problem
+		of.mu.Lock()
+		of.last = reading{true, bundle, problem}
+		of.mu.Unlock()
 		// Another replica may have known of it first.
 		outcome := outcomeOf(bundle, problem)
 		p.tracker.refresh(ref, "", true, func(s state) bool { return s.outcome != "" && s.outcome != outcome })
@@ -210,56 +233,58 @@ func (p *publisher) Reconcile(ctx context.Context, ref cabundle.Reference) (reco
 // ensure brings the spec up to date at once, before targets are to be filled from it. It reports whether that is so.
 func (p *publisher) ensure(ctx context.Context, ref cabundle.Reference) bool {
 	of := p.of(ref)
-	of.mu.Lock()
-	defer of.mu.Unlock()
-	if !of.read {
+	of.writing.Lock()
+	defer of.writing.Unlock()
+	if _, _, last := of.known(); !last.read {
 		return false
 	}
 	err := p.write(ctx, ref, of, p.tracker.of(ref), false)
 	p.say(ctx, err)
-	return err == nil && of.object.Spec.CABundle != ""
+	return err == nil && p.published(ref).CABundle != ""
 }
 
-// write brings the spec up to date; tidy says to drop former values that no target holds any more.
+// write brings the spec up to date; tidy says to drop former values that no target holds any more. The caller holds
+// of.writing.
 func (p *publisher) write(ctx context.Context, ref cabundle.Reference, of *publication, targets map[cabundle.Target]state, tidy bool) error {
 	for range publishTries {
 		if err := p.get(ctx, ref, of); err != nil {
 			return err
 		}
+		object, absent, last := of.known()
 		desired := &v1alpha1.CABundle{ObjectMeta: metav1.ObjectMeta{Name: ref.PublishedName()}}
-		if !of.absent {
-			desired = of.object.DeepCopy()
+		if !absent {
+			desired = object.DeepCopy()
 		}
-		spec, dropped := cabundle.Publish(p.clock.Now(), of.before(), of.bundle, of.problem, p.options.Combine)
-		if tidy && len(spec.Replaces) > 0 && injected(targets, of) == len(targets) {
+		spec, dropped := cabundle.Publish(p.clock.Now(), p.published(ref), last.bundle, last.problem, p.options.Combine)
+		if tidy && len(spec.Replaces) > 0 && injected(targets, last) == len(targets) {
 			spec.Replaces = nil
 		}
 		desired.Spec = v1alpha1.CABundleSpec{Source: ref.String(), CABundle: spec.CABundle, Replaces: spec.Replaces}
-		label(desired, targets, problemOf(p.clock.Now(), of) != nil)
+		label(desired, targets, problemOf(p.clock.Now(), last) != nil)
 		var err error
 		switch {
-		case of.absent:
+		case absent:
 			err = p.client.Create(ctx, desired)
-		case of.object.Spec.Source != desired.Spec.Source: // it cannot be changed
+		case object.Spec.Source != desired.Spec.Source: // it cannot be changed
 			err = p.client.Delete(ctx, desired, client.Preconditions{UID: &desired.UID})
 			if err == nil {
-				of.object, of.absent = nil, false
+				of.seen(nil, false)
 				continue
 			}
-		case equality.Semantic.DeepEqual(of.object, desired):
-			of.own = &spec
-			return nil
+		case equality.Semantic.DeepEqual(object, desired):
 		default:
 			err = p.client.Update(ctx, desired)
 		}
-		of.object, of.absent = nil, false
 		if err == nil {
-			of.object, of.own = desired, &spec
+			of.mu.Lock()
+			of.object, of.absent, of.own = desired, false, &spec
+			of.mu.Unlock()
 			if dropped > 0 {
 				log.FromContext(ctx).Info("Dropped the oldest certificates of a bundle, to keep it small", "source", ref, "certificates", dropped)
 			}
 			return nil
 		}
+		of.seen(nil, false)
 		if !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) && !(apierrors.IsNotFound(err) && desired.UID != "") {
 			return err
 		}
@@ -269,16 +294,16 @@ func (p *publisher) write(ctx context.Context, ref cabundle.Reference, of *publi
 
 // get reads the object, unless it is known.
 func (p *publisher) get(ctx context.Context, ref cabundle.Reference, of *publication) error {
-	if of.object != nil || of.absent {
+	if object, absent, _ := of.known(); object != nil || absent {
 		return nil
 	}
 	object := &v1alpha1.CABundle{}
 	err := p.client.Get(ctx, client.ObjectKey{Name: ref.PublishedName()}, object)
 	switch {
 	case err == nil:
-		of.object = object
+		of.seen(object, false)
 	case apierrors.IsNotFound(err):
-		of.absent = true
+		of.seen(nil, true)
 	default:
 		return err
 	}
@@ -287,33 +312,34 @@ func (p *publisher) get(ctx context.Context, ref cabundle.Reference, of *publica
 
 // writeStatus brings the status up to date. The object is known.
 func (p *publisher) writeStatus(ctx context.Context, of *publication, targets map[cabundle.Target]state) error {
-	desired := of.object.DeepCopy()
-	setStatus(p.clock.Now(), desired, of, targets)
-	if equality.Semantic.DeepEqual(of.object.Status, desired.Status) {
+	object, _, last := of.known()
+	desired := object.DeepCopy()
+	setStatus(p.clock.Now(), desired, last, targets)
+	if equality.Semantic.DeepEqual(object.Status, desired.Status) {
 		return nil
 	}
-	of.object = nil
 	if err := p.client.Status().Update(ctx, desired); err != nil {
+		of.seen(nil, false)
 		return err
 	}
-	of.object = desired
+	of.seen(desired, false)
 	return nil
 }
 
 // setStatus sets the status of object as it should be at now.
-func setStatus(now time.Time, object *v1alpha1.CABundle, of *publication, targets map[cabundle.Target]state) {
+func setStatus(now time.Time, object *v1alpha1.CABundle, last reading, targets map[cabundle.Target]state) {
 	condition := metav1.Condition{
 		Type: v1alpha1.Ready, Status: metav1.ConditionTrue, ObservedGeneration: object.Generation,
 		Reason: "Published", Message: "the source can be injected",
 	}
-	if problem := problemOf(now, of); problem != nil {
+	if problem := problemOf(now, last); problem != nil {
 		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, string(problem.Reason), problem.Error()
 	}
 	status := &object.Status
 	meta.SetStatusCondition(&status.Conditions, condition)
-	status.Targets, status.Injected = int32(len(targets)), int32(injected(targets, of))
+	status.Targets, status.Injected = int32(len(targets)), int32(injected(targets, last))
 	status.Expires = nil
-	if expires := of.bundle.FirstExpiry(); !expires.IsZero() {
+	if expires := last.bundle.FirstExpiry(); !expires.IsZero() {
 		status.Expires = &metav1.Time{Time: expires.Truncate(time.Second)}
 	}
 	var certificates []v1alpha1.Certificate
@@ -324,7 +350,7 @@ func setStatus(now time.Time, object *v1alpha1.CABundle, of *publication, target
 			Fingerprint: hex.EncodeToString(sum[:]),
 			NotAfter:    metav1.Time{Time: certificate.NotAfter},
 		}
-		if !slices.ContainsFunc(of.bundle.Certificates(), certificate.Equal) {
+		if !slices.ContainsFunc(last.bundle.Certificates(), certificate.Equal) {
 			entry.LastSeen = &metav1.Time{Time: now.Truncate(time.Second)}
 			for _, before := range status.Certificates {
 				if before.Fingerprint == entry.Fingerprint && before.LastSeen != nil {
@@ -338,18 +364,18 @@ func setStatus(now time.Time, object *v1alpha1.CABundle, of *publication, target
 }
 
 // problemOf returns why the source cannot be injected, or nil.
-func problemOf(now time.Time, of *publication) *cabundle.Problem {
-	if of.problem == nil && of.bundle.Unexpired(now).Empty() {
-		return cabundle.Expired(of.bundle)
+func problemOf(now time.Time, last reading) *cabundle.Problem {
+	if last.problem == nil && last.bundle.Unexpired(now).Empty() {
+		return cabundle.Expired(last.bundle)
 	}
-	return of.problem
+	return last.problem
 }
 
 // injected returns how many of targets hold what the source was last read to be.
-func injected(targets map[cabundle.Target]state, of *publication) int {
+func injected(targets map[cabundle.Target]state, last reading) int {
 	n := 0
 	for _, s := range targets {
-		if s.looked && s.problem == "" && s.checked == s.version && !s.stale() && s.outcome == outcomeOf(of.bundle, of.problem) {
+		if s.looked && s.problem == "" && s.checked == s.version && !s.stale() && s.outcome == outcomeOf(last.bundle, last.problem) {
 			n++
 		}
 	}
@@ -382,7 +408,9 @@ func (p *publisher) remove(ctx context.Context, ref cabundle.Reference, of *publ
 			log.FromContext(ctx).V(1).Info("CABundle not taken from the policies", "error", err.Error())
 		}
 	}
-	of.read = false // it is not followed any more
+	of.mu.Lock()
+	of.last.read = false // it is not followed any more
+	of.mu.Unlock()
 	if left := removeAfter*p.options.Interval - p.clock.Since(of.unnamedSince); left > 0 {
 		return reconcile.Result{RequeueAfter: left}
 	}
@@ -399,16 +427,20 @@ func (p *publisher) remove(ctx context.Context, ref cabundle.Reference, of *publ
 
 // unlabel has no policy select the CABundle any more: each that is selected costs every write of a target.
 func (p *publisher) unlabel(ctx context.Context, ref cabundle.Reference, of *publication) error {
-	if err := p.get(ctx, ref, of); err != nil || of.absent || len(of.object.Labels) == 0 {
+	if err := p.get(ctx, ref, of); err != nil {
 		return err
 	}
-	desired := of.object.DeepCopy()
+	object, absent, _ := of.known()
+	if absent || len(object.Labels) == 0 {
+		return nil
+	}
+	desired := object.DeepCopy()
 	label(desired, nil, false)
-	of.object = nil
 	if err := p.client.Update(ctx, desired); err != nil {
+		of.seen(nil, false)
 		return err
 	}
-	of.object = desired
+	of.seen(desired, false)
 	return nil
 }
 
@@ -452,13 +484,16 @@ func (p *publisher) see(o any) {
 		}
 	}
 	of := p.of(ref)
+	// What is being written at the moment is known only then.
+	of.writing.Lock()
 	of.mu.Lock()
 	ours := of.object != nil && of.object.ResourceVersion == object.ResourceVersion && object.DeletionTimestamp.IsZero()
 	if !ours {
 		// Another replica, or somebody else: both are read again, and what should be there is made of what this one knows.
-		of.object, of.absent, of.read = nil, false, false
+		of.object, of.absent, of.last.read = nil, false, false
 	}
 	of.mu.Unlock()
+	of.writing.Unlock()
 	if !ours {
 		p.changed(ref)
 	}
