@@ -71,7 +71,8 @@ func readConfigFile(path string, flags *pflag.FlagSet) (map[string]string, error
 	if err := yaml.UnmarshalStrict(content, &document); err != nil {
 		return nil, fmt.Errorf("%s: cannot be read as YAML: %w", path, err)
 	}
-	for field, want := range map[string]string{"apiVersion": configAPIVersion, "kind": configKind} {
+	for _, header := range [][2]string{{"apiVersion", configAPIVersion}, {"kind", configKind}} {
+		field, want := header[0], header[1]
 		if got := document[field]; got != want {
 			return nil, fmt.Errorf("%s: %s: %v is not %s", path, field, quoted(got), want)
 		}
