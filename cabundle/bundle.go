@@ -28,11 +28,7 @@ type Bundle struct {
 // SourceTooLarge; its Detail begins with "ca.crt" for the caller to prefix with the object.
 func ParseSource(ca []byte) (Bundle, *Problem) {
 	if len(ca) > MaxSourceBytes {
-		return Bundle{}, &Problem{
-			Reason: SourceTooLarge,
-			Detail: fmt.Sprintf("ca.crt has %d bytes, more than %d", len(ca), MaxSourceBytes),
-			Remedy: "keep only the CA certificates that are needed",
-		}
+		return Bundle{}, tooLarge(len(ca))
 	}
 	bundle, wrong := parseStrict(ca)
 	if wrong != "" {
@@ -42,7 +38,19 @@ func ParseSource(ca []byte) (Bundle, *Problem) {
 			Remedy: "only PEM blocks of type CERTIFICATE may be in it",
 		}
 	}
+	// With long lines, or without line ends, it is shorter than what is written.
+	if size := len(bundle.PEM()); size > MaxSourceBytes {
+		return Bundle{}, tooLarge(size)
+	}
 	return bundle, nil
+}
+
+func tooLarge(size int) *Problem {
+	return &Problem{
+		Reason: SourceTooLarge,
+		Detail: fmt.Sprintf("ca.crt has %d bytes, more than %d", size, MaxSourceBytes),
+		Remedy: "keep only the CA certificates that are needed",
+	}
 }
 
 // parseStrict reads PEM that holds certificates and nothing else but text between them, or says what is wrong.
@@ -127,26 +135,6 @@ func (b Bundle) Unexpired(now time.Time) Bundle {
 	return kept
 }
 
-// Combine says what a caBundle holds once source, which is not empty, has reached it: Merge or Replace.
-type Combine func(now time.Time, existing, source Bundle) Bundle
-
-// Replace returns source as it is, whatever was there before: what cert-manager's cainjector does with its feature
-// gate CAInjectorMerging off. During a rotation, what still serves a leaf of the old CA is not trusted.
-func Replace(_ time.Time, _, source Bundle) Bundle { return source }
-
-// Merge returns existing, then what source adds to it, without duplicates and without what has expired at now: a CA
-// that is being rotated out stays trusted beside its successor. If nothing is left, existing is returned as it is:
-// the last known good certificates are worth more than none.
-func Merge(now time.Time, existing, source Bundle) Bundle {
-	all := make([]*x509.Certificate, 0, len(existing.certificates)+len(source.certificates))
-	all = append(append(all, existing.certificates...), source.certificates...)
-	merged := Bundle{all}.Unexpired(now)
-	if merged.Empty() {
-		return existing
-	}
-	return merged
-}
-
 // PEM returns b as CERTIFICATE blocks and nothing else; the same certificates always give the same bytes.
 func (b Bundle) PEM() []byte {
 	var out bytes.Buffer
@@ -160,6 +148,12 @@ func (b Bundle) PEM() []byte {
 // Digest returns the SHA-256 of PEM in hex: two bundles with the same digest fill a target with the same bytes.
 func (b Bundle) Digest() string {
 	sum := sha256.Sum256(b.PEM())
+	return hex.EncodeToString(sum[:])
+}
+
+// Fingerprint returns the SHA-256 of a certificate's DER, in hex.
+func Fingerprint(certificate *x509.Certificate) string {
+	sum := sha256.Sum256(certificate.Raw)
 	return hex.EncodeToString(sum[:])
 }
 

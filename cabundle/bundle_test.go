@@ -2,7 +2,9 @@ package cabundle
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/pem"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -35,26 +37,27 @@ func TestParseSource(t *testing.T) {
 		reason  Reason
 		message string
 	}{
-		"one certificate":                {in: a, want: a},
-		"two certificates keep order":    {in: concat(b, a), want: concat(b, a)},
-		"text around blocks is dropped":  {in: concat([]byte("# a\n"), a, []byte("# b\n"), b, []byte("\n\n")), want: concat(a, b)},
-		"Windows line ends":              {in: bytes.ReplaceAll(a, []byte("\n"), []byte("\r\n")), want: a},
-		"an expired certificate":         {in: expiredCA("old"), want: nil, reason: ""},
-		"a private key":                  {in: cabundletest.PrivateKey(), reason: SourceInvalid, message: `holds a block of type "EC PRIVATE KEY"`},
-		"a private key behind":           {in: concat(a, cabundletest.PrivateKey()), reason: SourceInvalid, message: `holds a block of type "EC PRIVATE KEY"`},
-		"a public key":                   {in: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: []byte{1}}), reason: SourceInvalid, message: "PUBLIC KEY"},
-		"a trusted certificate":          {in: pem.EncodeToMemory(&pem.Block{Type: "TRUSTED CERTIFICATE", Bytes: block.Bytes}), reason: SourceInvalid, message: "TRUSTED CERTIFICATE"},
-		"headers in a block":             {in: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Headers: map[string]string{"k": "v"}, Bytes: block.Bytes}), reason: SourceInvalid, message: "has PEM headers in block 1"},
-		"nothing":                        {in: nil, reason: SourceInvalid, message: "holds no certificate"},
-		"white space":                    {in: []byte(" \n\t\n"), reason: SourceInvalid, message: "holds no certificate"},
-		"garbage":                        {in: []byte("garbage"), reason: SourceInvalid, message: "holds no certificate"},
-		"bare DER":                       {in: block.Bytes, reason: SourceInvalid, message: "holds no certificate"},
-		"a block that is no certificate": {in: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")}), reason: SourceInvalid, message: "block 1 is not a certificate"},
-		"a truncated block":              {in: a[:len(a)-30], reason: SourceInvalid, message: "cannot be decoded"},
-		"a truncated block behind":       {in: concat(a, b[:len(b)-30]), reason: SourceInvalid, message: "cannot be decoded"},
-		"a key in a damaged block":       {in: concat(a, []byte("-----BEGIN EC PRIVATE KEY-----\n!!!\n-----END EC PRIVATE KEY-----\n")), reason: SourceInvalid, message: "cannot be decoded"},
-		"too large":                      {in: bytes.Repeat(a, MaxSourceBytes/len(a)+1), reason: SourceTooLarge, message: "more than 65536"},
-		"just not too large":             {in: bytes.Repeat([]byte("\n"), MaxSourceBytes), reason: SourceInvalid, message: "no certificate"},
+		"one certificate":                 {in: a, want: a},
+		"two certificates keep order":     {in: concat(b, a), want: concat(b, a)},
+		"text around blocks is dropped":   {in: concat([]byte("# a\n"), a, []byte("# b\n"), b, []byte("\n\n")), want: concat(a, b)},
+		"Windows line ends":               {in: bytes.ReplaceAll(a, []byte("\n"), []byte("\r\n")), want: a},
+		"an expired certificate":          {in: expiredCA("old"), want: nil, reason: ""},
+		"a private key":                   {in: cabundletest.PrivateKey(), reason: SourceInvalid, message: `holds a block of type "EC PRIVATE KEY"`},
+		"a private key behind":            {in: concat(a, cabundletest.PrivateKey()), reason: SourceInvalid, message: `holds a block of type "EC PRIVATE KEY"`},
+		"a public key":                    {in: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: []byte{1}}), reason: SourceInvalid, message: "PUBLIC KEY"},
+		"a trusted certificate":           {in: pem.EncodeToMemory(&pem.Block{Type: "TRUSTED CERTIFICATE", Bytes: block.Bytes}), reason: SourceInvalid, message: "TRUSTED CERTIFICATE"},
+		"headers in a block":              {in: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Headers: map[string]string{"k": "v"}, Bytes: block.Bytes}), reason: SourceInvalid, message: "has PEM headers in block 1"},
+		"nothing":                         {in: nil, reason: SourceInvalid, message: "holds no certificate"},
+		"white space":                     {in: []byte(" \n\t\n"), reason: SourceInvalid, message: "holds no certificate"},
+		"garbage":                         {in: []byte("garbage"), reason: SourceInvalid, message: "holds no certificate"},
+		"bare DER":                        {in: block.Bytes, reason: SourceInvalid, message: "holds no certificate"},
+		"a block that is no certificate":  {in: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")}), reason: SourceInvalid, message: "block 1 is not a certificate"},
+		"a truncated block":               {in: a[:len(a)-30], reason: SourceInvalid, message: "cannot be decoded"},
+		"a truncated block behind":        {in: concat(a, b[:len(b)-30]), reason: SourceInvalid, message: "cannot be decoded"},
+		"a key in a damaged block":        {in: concat(a, []byte("-----BEGIN EC PRIVATE KEY-----\n!!!\n-----END EC PRIVATE KEY-----\n")), reason: SourceInvalid, message: "cannot be decoded"},
+		"too large once it has line ends": {in: singleLines(MaxSourceBytes - 100), reason: SourceTooLarge, message: "more than 65536"},
+		"too large":                       {in: bytes.Repeat(a, MaxSourceBytes/len(a)+1), reason: SourceTooLarge, message: "more than 65536"},
+		"just not too large":              {in: bytes.Repeat([]byte("\n"), MaxSourceBytes), reason: SourceInvalid, message: "no certificate"},
 	}
 	for sentence, test := range tests {
 		t.Run(sentence, func(t *testing.T) {
@@ -176,4 +179,17 @@ func FuzzParseSource(f *testing.F) {
 			t.Fatal("what got out reads differently")
 		}
 	})
+}
+
+// singleLines returns at most size bytes of PEM, the base64 of each certificate on one line.
+func singleLines(size int) []byte {
+	var all []byte
+	for n := 0; ; n++ {
+		block, _ := pem.Decode(ca(fmt.Sprintf("%0200d", n)))
+		one := "-----BEGIN CERTIFICATE-----\n" + base64.StdEncoding.EncodeToString(block.Bytes) + "\n-----END CERTIFICATE-----\n"
+		if len(all)+len(one) > size {
+			return all
+		}
+		all = append(all, one...)
+	}
 }

@@ -25,38 +25,93 @@ const (
 // (absent, or a placeholder) first gets what the same field of old holds; old is the object before an update, or nil.
 // With an empty source (it could not be used) only that is done: what was there stays.
 //
+// An object that would come near etcd's limit loses certificates that source does not hold, the oldest first; dropped is
+// the most that one of its fields has lost.
+//
 // The Problem, of reason SourceExpired or TargetTooLarge, says why source was not filled in. The patch may be non-empty
 // all the same, if it restores what old held.
-func Inject(now time.Time, object Object, old *Object, source Bundle, combine Combine) ([]jsonpatch.Operation, *Problem) {
+func Inject(now time.Time, object Object, old *Object, source Bundle, combine Combine) (patch []jsonpatch.Operation, dropped int, problem *Problem) {
 	if !source.Empty() && source.Unexpired(now).Empty() {
-		patch, _ := Inject(now, object, old, Bundle{}, combine)
-		return patch, Expired(source)
+		patch, _, _ = Inject(now, object, old, Bundle{}, combine)
+		return patch, 0, Expired(source)
 	}
+	wanted := allDesired(now, object, old, source, combine)
+	if object.takes(wanted) {
+		return object.patch(wanted), 0, nil
+	}
+	if source.Empty() {
+		return nil, 0, object.tooLarge(wanted)
+	}
+	limit := object.room() / len(object.Fields)
+	cut := allDesired(now, object, old, source, func(now time.Time, existing, source Bundle) Bundle {
+		bundle, n := combine(now, existing, source).cutTo(limit, source)
+		dropped = max(dropped, n)
+		return bundle
+	})
+	if object.takes(cut) {
+		return object.patch(cut), dropped, nil
+	}
+	patch, _, _ = Inject(now, object, old, Bundle{}, combine)
+	return patch, 0, object.tooLarge(cut)
+}
+
+// allDesired returns the PEM that each field of object should hold.
+func allDesired(now time.Time, object Object, old *Object, source Bundle, combine Combine) [][]byte {
+	wanted := make([][]byte, len(object.Fields))
+	for i, field := range object.Fields {
+		wanted[i] = desired(now, field, old, source, combine)
+	}
+	return wanted
+}
+
+// patch returns what puts wanted, PEM, into the fields of o.
+func (o Object) patch(wanted [][]byte) []jsonpatch.Operation {
 	var patch []jsonpatch.Operation
-	total, before := 0, 0
-	for _, field := range object.Fields {
-		want := desired(now, field, old, source, combine)
-		total += len(want)
-		before += len(field.CABundle)
-		if !bytes.Equal(want, field.CABundle) {
-			patch = append(patch, jsonpatch.NewOperation("add", field.Path, base64.StdEncoding.EncodeToString(want)))
+	for i, field := range o.Fields {
+		if !bytes.Equal(wanted[i], field.CABundle) {
+			patch = append(patch, jsonpatch.NewOperation("add", field.Path, base64.StdEncoding.EncodeToString(wanted[i])))
 		}
 	}
-	growth := base64.StdEncoding.EncodedLen(total) - base64.StdEncoding.EncodedLen(before)
-	if growth > 0 && (total > maxTotalBytes || object.Size+growth > maxObjectBytes) {
-		problem := &Problem{
-			Reason: TargetTooLarge,
-			Detail: fmt.Sprintf("with %d bytes of caBundle in %d places the object would come near etcd's limit",
-				total, len(object.Fields)),
-			Remedy: "keep only the CA certificates that are needed in the source, or split the object",
-		}
-		if source.Empty() {
-			return nil, problem
-		}
-		patch, _ = Inject(now, object, old, Bundle{}, combine)
-		return patch, problem
+	return patch
+}
+
+// takes reports that wanted, PEM, does not make o larger than it may be. What does not grow is no worse than it was.
+func (o Object) takes(wanted [][]byte) bool {
+	total := length(wanted)
+	growth := base64.StdEncoding.EncodedLen(total) - base64.StdEncoding.EncodedLen(o.held())
+	return growth <= 0 || total <= maxTotalBytes && o.Size+growth <= maxObjectBytes
+}
+
+// room returns how many bytes of PEM the fields of o may hold in all.
+func (o Object) room() int {
+	rest := maxObjectBytes - (o.Size - base64.StdEncoding.EncodedLen(o.held()))
+	return max(0, min(maxTotalBytes, base64.StdEncoding.DecodedLen(rest)-len(o.Fields)*len("====")))
+}
+
+// held returns how many bytes of PEM the fields of o hold in all.
+func (o Object) held() int {
+	total := 0
+	for _, field := range o.Fields {
+		total += len(field.CABundle)
 	}
-	return patch, nil
+	return total
+}
+
+func length(all [][]byte) int {
+	total := 0
+	for _, one := range all {
+		total += len(one)
+	}
+	return total
+}
+
+func (o Object) tooLarge(wanted [][]byte) *Problem {
+	return &Problem{
+		Reason: TargetTooLarge,
+		Detail: fmt.Sprintf("with %d bytes of caBundle in %d places the object would come near etcd's limit",
+			length(wanted), len(o.Fields)),
+		Remedy: "keep only the CA certificates that are needed in the source, or split the object",
+	}
 }
 
 // desired returns the PEM that field should hold.

@@ -88,7 +88,7 @@ func testInject(t *testing.T, combine Combine, tests map[string]injectTest) {
 					parsed := parse(t, kind, with(test.old))
 					old = &parsed
 				}
-				patch, problem := Inject(now, object, old, ParseExisting(test.source), combine)
+				patch, _, problem := Inject(now, object, old, ParseExisting(test.source), combine)
 				if got := reasonOf(problem); got != test.reason {
 					t.Errorf("reason is %q, not %q", got, test.reason)
 				}
@@ -99,7 +99,7 @@ func testInject(t *testing.T, combine Combine, tests map[string]injectTest) {
 				if bytes.Equal(test.held, test.want) && len(patch) > 0 {
 					t.Errorf("what is right is written: %v", patch)
 				}
-				again, _ := Inject(now, parse(t, kind, with(test.want)), nil, ParseExisting(test.source), combine)
+				again, _, _ := Inject(now, parse(t, kind, with(test.want)), nil, ParseExisting(test.source), combine)
 				if len(again) > 0 {
 					t.Errorf("injecting again changes it again: %v", again)
 				}
@@ -134,7 +134,7 @@ func TestWebhooksAreMatchedByNameAcrossAnUpdate(t *testing.T) {
 	before, after := validating(a, b), validating(nil, nil)
 	after.Webhooks[0], after.Webhooks[1] = after.Webhooks[1], after.Webhooks[0]
 	old := parse(t, ValidatingWebhookConfiguration, before)
-	patch, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, after), &old, Bundle{}, Merge)
+	patch, _, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, after), &old, Bundle{}, Merge)
 	if problem != nil {
 		t.Fatal(problem)
 	}
@@ -147,7 +147,7 @@ func TestWebhooksAreMatchedByNameAcrossAnUpdate(t *testing.T) {
 
 func TestWebhooksOfOneConfigurationAreMergedEachByItself(t *testing.T) {
 	a, b, c := ca("a"), ca("b"), ca("c")
-	patch, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, validating(a, nil, c)), nil, ParseExisting(b), Merge)
+	patch, _, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, validating(a, nil, c)), nil, ParseExisting(b), Merge)
 	if problem != nil {
 		t.Fatal(problem)
 	}
@@ -169,13 +169,13 @@ func TestWhatWouldBeTooLargeIsNotFilled(t *testing.T) {
 	good := ca("good")
 
 	t.Run("a bundle times the webhooks over 1 MB", func(t *testing.T) {
-		patch, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, validating(make([][]byte, 22)...)), nil, source, Merge)
+		patch, _, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, validating(make([][]byte, 22)...)), nil, source, Merge)
 		if reasonOf(problem) != TargetTooLarge || len(patch) > 0 {
 			t.Errorf("problem is %v, patch has %d operations", problem, len(patch))
 		}
 	})
 	t.Run("the same bundle in fewer webhooks", func(t *testing.T) {
-		patch, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, validating(make([][]byte, 19)...)), nil, source, Merge)
+		patch, _, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, validating(make([][]byte, 19)...)), nil, source, Merge)
 		if problem != nil || len(patch) != 19 {
 			t.Errorf("problem is %v, patch has %d operations", problem, len(patch))
 		}
@@ -186,7 +186,7 @@ func TestWhatWouldBeTooLargeIsNotFilled(t *testing.T) {
 			old[i] = good
 		}
 		before := parse(t, ValidatingWebhookConfiguration, validating(old...))
-		patch, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, validating(make([][]byte, 22)...)), &before, source, Merge)
+		patch, _, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, validating(make([][]byte, 22)...)), &before, source, Merge)
 		if reasonOf(problem) != TargetTooLarge {
 			t.Errorf("problem is %v", problem)
 		}
@@ -194,16 +194,57 @@ func TestWhatWouldBeTooLargeIsNotFilled(t *testing.T) {
 			t.Error(diff)
 		}
 	})
+	t.Run("what the source does not hold goes first, the oldest of it", func(t *testing.T) {
+		foreign := ca("oldest")
+		for n := range 10 {
+			foreign = append(foreign, ca(fmt.Sprint("older", n))...)
+		}
+		held := make([][]byte, 19)
+		for i := range held {
+			held[i] = concat(foreign, big[:len(big)/2])
+		}
+		held[0] = nil
+		before := validating(held...)
+		patch, dropped, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, before), nil, source, Merge)
+		if problem != nil || dropped == 0 {
+			t.Fatalf("%d dropped, problem is %v", dropped, problem)
+		}
+		raw, err := json.Marshal(apply(t, before, patch))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var after admissionregistrationv1.ValidatingWebhookConfiguration
+		if err := json.Unmarshal(raw, &after); err != nil {
+			t.Fatal(err)
+		}
+		total := 0
+		for i, webhook := range after.Webhooks {
+			got := ParseExisting(webhook.ClientConfig.CABundle)
+			total += len(webhook.ClientConfig.CABundle)
+			if _, missing := got.cutTo(0, source); len(got.certificates)-missing != len(source.certificates) {
+				t.Errorf("webhook %d lacks some of the source", i)
+			}
+			if got.holds(ParseExisting(ca("oldest")).certificates[0]) {
+				t.Errorf("webhook %d has kept the oldest", i)
+			}
+		}
+		if total > maxTotalBytes || total < maxTotalBytes*9/10 {
+			t.Errorf("%d bytes in all", total)
+		}
+		if again, _, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, &after), nil, source, Merge); len(again) > 0 || problem != nil {
+			t.Errorf("injecting again changes %d, problem is %v", len(again), problem)
+		}
+	})
 	large := crdWith(nil)
 	large.Annotations["filler"] = strings.Repeat("x", 1_460_000)
 	t.Run("a CRD that would pass etcd's limit", func(t *testing.T) {
-		patch, problem := Inject(now, parse(t, CustomResourceDefinition, large), nil, source, Merge)
+		patch, _, problem := Inject(now, parse(t, CustomResourceDefinition, large), nil, source, Merge)
 		if reasonOf(problem) != TargetTooLarge || len(patch) > 0 {
 			t.Errorf("problem is %v, patch has %d operations", problem, len(patch))
 		}
 	})
 	t.Run("the same CRD and a small bundle", func(t *testing.T) {
-		patch, problem := Inject(now, parse(t, CustomResourceDefinition, large), nil, ParseExisting(good), Merge)
+		patch, _, problem := Inject(now, parse(t, CustomResourceDefinition, large), nil, ParseExisting(good), Merge)
 		if problem != nil || len(patch) != 1 {
 			t.Errorf("problem is %v, patch has %d operations", problem, len(patch))
 		}
@@ -213,7 +254,7 @@ func TestWhatWouldBeTooLargeIsNotFilled(t *testing.T) {
 		for i := range full {
 			full[i] = big
 		}
-		patch, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, validating(full...)), nil, source, Merge)
+		patch, _, problem := Inject(now, parse(t, ValidatingWebhookConfiguration, validating(full...)), nil, source, Merge)
 		if problem != nil || len(patch) > 0 {
 			t.Errorf("problem is %v, patch has %d operations", problem, len(patch))
 		}
@@ -257,7 +298,7 @@ func FuzzInject(f *testing.F) {
 			return
 		}
 		kinds := Kinds()
-		patch, _ := Inject(now, ParseObject(kinds[(i%len(kinds)+len(kinds))%len(kinds)], raw), nil, source, Merge)
+		patch, _, _ := Inject(now, ParseObject(kinds[(i%len(kinds)+len(kinds))%len(kinds)], raw), nil, source, Merge)
 		for _, operation := range patch {
 			if !strings.HasSuffix(operation.Path, "/caBundle") || operation.Operation != "add" {
 				t.Fatalf("%v", operation)
@@ -289,7 +330,7 @@ func BenchmarkInject(b *testing.B) {
 	}
 	b.SetBytes(int64(len(raw)))
 	for b.Loop() {
-		patch, _ := Inject(now, ParseObject(CustomResourceDefinition, raw), nil, source, Merge)
+		patch, _, _ := Inject(now, ParseObject(CustomResourceDefinition, raw), nil, source, Merge)
 		if len(patch) != 1 {
 			b.Fatal(patch)
 		}

@@ -109,3 +109,8 @@ func Panicked(what fmt.Stringer) *Problem {
 		Answered: true,
 	}
 }
+
+// DroppedMessage says in one line that certificates had to leave a bundle for want of room.
+func DroppedMessage(dropped int) string {
+	return fmt.Sprintf("the bundle would be too large: the %d oldest certificates that the source does not hold any more were dropped from it (--retire-after drops them in time)", dropped)
+}

@@ -24,8 +24,8 @@ type Published struct {
 }
 
 // Publish returns what is to be published of a source after before: combine's result of what was published and source, so
-// that a CA that is being rotated out stays beside its successor. It is cut to MaxSourceBytes, the oldest first; dropped
-// is how many certificates that has cost.
+// that a CA that is being rotated out stays beside its successor. It is cut to MaxSourceBytes, the oldest first that the source
+// does not hold any more; dropped is how many certificates that has cost.
 //
 // problem is why the source cannot be used, or nil. Then what was published stays, unless its owner does not allow it (any
 // more), or the operator: then nothing is.
@@ -39,11 +39,7 @@ func Publish(now time.Time, before Published, source Bundle, problem *Problem, c
 	if source.Unexpired(now).Empty() {
 		return before, 0
 	}
-	bundle := combine(now, before.Bundle(), source)
-	for len(bundle.PEM()) > MaxSourceBytes && len(bundle.certificates) > 1 {
-		bundle.certificates = bundle.certificates[1:]
-		dropped++
-	}
+	bundle, dropped := combine(now, before.Bundle(), source).cutTo(MaxSourceBytes, source)
 	after.CABundle = base64.StdEncoding.EncodeToString(bundle.PEM())
 	after.Replaces = before.Replaces
 	if before.CABundle != "" && before.CABundle != after.CABundle {

@@ -1,8 +1,10 @@
 package cabundle
 
 import (
+	"crypto/x509"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -71,6 +73,19 @@ func TestPublishStaysSmall(t *testing.T) {
 	}
 	if len(published.Replaces) != maxReplaces {
 		t.Errorf("it remembers %d former values", len(published.Replaces))
+	}
+}
+
+func TestPublishKeepsTheWholeSource(t *testing.T) {
+	var source, others []byte
+	for n := 0; len(source) < MaxSourceBytes*3/4; n++ {
+		source, others = append(source, ca(fmt.Sprint(n))...), append(others, ca(fmt.Sprint("other", n))...)
+	}
+	before := Published{CABundle: encoded(source, others[:len(others)/3])}
+	after, dropped := Publish(now, before, ParseExisting(source), nil, Merge)
+	wanted := ParseExisting(source).certificates
+	if got := after.Bundle().certificates; dropped == 0 || len(got) < len(wanted) || !slices.EqualFunc(got[:len(wanted)], wanted, (*x509.Certificate).Equal) {
+		t.Errorf("%d dropped, of %d certificates of the source the first of %d are left", dropped, len(wanted), len(got))
 	}
 }
 

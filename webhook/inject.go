@@ -79,18 +79,23 @@ func (i *Injector) Handle(ctx context.Context, req admission.Request) (response 
 		parsed := cabundle.ParseObject(kind, req.OldObject.Raw)
 		old = &parsed
 	}
-	patch, problem := i.inject(ctx, object, old)
-	return i.allow(target, patch, problem)
+	patch, dropped, problem := i.inject(ctx, object, old)
+	response = i.allow(target, patch, problem)
+	if dropped > 0 {
+		response.Warnings = append(response.Warnings, "caject: "+cabundle.DroppedMessage(dropped))
+	}
+	return response
 }
 
-// inject decides what to change in object, and says why if that is not all that its annotation asks for.
-func (i *Injector) inject(ctx context.Context, object cabundle.Object, old *cabundle.Object) ([]jsonpatch.Operation, *cabundle.Problem) {
+// inject decides what to change in object, and says why if that is not all that its annotation asks for, and how many
+// certificates were dropped for want of room.
+func (i *Injector) inject(ctx context.Context, object cabundle.Object, old *cabundle.Object) ([]jsonpatch.Operation, int, *cabundle.Problem) {
 	ref, annotated, problem := cabundle.ReferenceOf(object.Annotations)
 	if !annotated || object.Deleting {
-		return nil, nil
+		return nil, 0, nil
 	}
 	if notInjectable := object.NotInjectableProblem(); problem == nil && notInjectable != nil {
-		return nil, notInjectable
+		return nil, 0, notInjectable
 	}
 	var bundle cabundle.Bundle
 	if problem == nil {
@@ -99,11 +104,11 @@ func (i *Injector) inject(ctx context.Context, object cabundle.Object, old *cabu
 		bundle, problem = source.ReadSafely(ctx, i.source, ref, source.Consistent)
 		i.metrics.SourceRead(metrics.Admission, problem)
 	}
-	patch, unfilled := cabundle.Inject(i.clock.Now(), object, old, bundle, i.combine)
+	patch, dropped, unfilled := cabundle.Inject(i.clock.Now(), object, old, bundle, i.combine)
 	if problem == nil {
 		problem = unfilled
 	}
-	return patch, problem
+	return patch, dropped, problem
 }
 
 // allow makes the answer, and counts it.

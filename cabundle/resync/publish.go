@@ -2,19 +2,18 @@ package resync
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -46,6 +45,7 @@ type publisher struct {
 	sources sourceReader
 	tracker *tracker
 	options *Options
+	events  record.EventRecorder
 	clock   clock.Clock
 
 	mu           sync.Mutex
@@ -54,45 +54,8 @@ type publisher struct {
 	unavailable  string // why nothing can be published; empty if it can
 }
 
-// publication is what is known of one CABundle.
-type publication struct {
-	writing sync.Mutex // held while it is written, which can take as long as the API server takes
-	mu      sync.Mutex // of what follows; never held while anything is waited for
-
-	object *v1alpha1.CABundle // as it was last seen; nil if that is not known
-	absent bool               // it was last seen not to exist
-	// own is what caject itself last published. What somebody else writes there must not become part of it.
-	own *cabundle.Published
-
-	last reading
-
-	trying    sync.Mutex // held by the one target that tries whether the policy sees the new value
-	effective string     // the value that it was last seen to fill in
-
-	unnamedSince time.Time // when the last target was gone; zero while there are some
-}
-
-// reading is what a source was last read to be, consistently.
-type reading struct {
-	read    bool
-	bundle  cabundle.Bundle
-	problem *cabundle.Problem
-}
-
-func newPublisher(c client.Client, s sourceReader, t *tracker, o *Options, clk clock.Clock) *publisher {
-	return &publisher{client: c, sources: s, tracker: t, options: o, clock: clk, publications: map[cabundle.Reference]*publication{}}
-}
-
-// of returns the publication of a source.
-func (p *publisher) of(ref cabundle.Reference) *publication {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	found, ok := p.publications[ref]
-	if !ok {
-		found = &publication{}
-		p.publications[ref] = found
-	}
-	return found
+func newPublisher(c client.Client, s sourceReader, t *tracker, o *Options, e record.EventRecorder, clk clock.Clock) *publisher {
+	return &publisher{client: c, sources: s, tracker: t, options: o, events: e, clock: clk, publications: map[cabundle.Reference]*publication{}}
 }
 
 // changed has a source's CABundle looked at soon.
@@ -107,94 +70,6 @@ func (p *publisher) changed(ref cabundle.Reference) {
 	}
 }
 
-// note takes in what a consistent read of a source came to.
-func (p *publisher) note(ref cabundle.Reference, bundle cabundle.Bundle, problem *cabundle.Problem) {
-	if p == nil || problem != nil && problem.Outage() {
-		return
-	}
-	of := p.of(ref)
-	of.mu.Lock()
-	same := of.last.read && outcomeOf(bundle, problem) == outcomeOf(of.last.bundle, of.last.problem)
-	of.last = reading{true, bundle, problem}
-	of.mu.Unlock()
-	if !same {
-		p.changed(ref)
-	}
-}
-
-// published returns what is published of ref, as far as is known.
-func (p *publisher) published(ref cabundle.Reference) cabundle.Published {
-	if p == nil {
-		return cabundle.Published{}
-	}
-	of := p.of(ref)
-	of.mu.Lock()
-	defer of.mu.Unlock()
-	return of.before()
-}
-
-// takeTurn has one of many targets try until the policy sees what was published, and lets the others wait: then they need
-// try only once. The caller calls what it returns when it has tried.
-func (p *publisher) takeTurn(ref cabundle.Reference) (done func()) {
-	of := p.of(ref)
-	of.trying.Lock()
-	of.mu.Lock()
-	defer of.mu.Unlock()
-	if of.effective == of.before().CABundle {
-		of.trying.Unlock()
-		return func() {}
-	}
-	return of.trying.Unlock
-}
-
-// setEffective says that the policy has filled in what is published.
-func (p *publisher) setEffective(ref cabundle.Reference) {
-	of := p.of(ref)
-	of.mu.Lock()
-	defer of.mu.Unlock()
-	of.effective = of.before().CABundle
-}
-
-// before returns what was published last: by this process, or else by one before it.
-func (of *publication) before() cabundle.Published {
-	if of.own != nil {
-		return *of.own
-	}
-	return specOf(of.object)
-}
-
-// source returns what the source was last read to be, consistently; ok is false if that is not known.
-func (p *publisher) source(ref cabundle.Reference) (bundle cabundle.Bundle, problem *cabundle.Problem, ok bool) {
-	if p == nil {
-		return cabundle.Bundle{}, nil, false
-	}
-	of := p.of(ref)
-	of.mu.Lock()
-	defer of.mu.Unlock()
-	return of.last.bundle, of.last.problem, of.last.read
-}
-
-func specOf(object *v1alpha1.CABundle) cabundle.Published {
-	if object == nil {
-		return cabundle.Published{}
-	}
-	return cabundle.Published{CABundle: object.Spec.CABundle, Replaces: object.Spec.Replaces}
-}
-
-// known returns what is known of the CABundle and its source.
-func (of *publication) known() (object *v1alpha1.CABundle, absent bool, last reading) {
-	of.mu.Lock()
-	defer of.mu.Unlock()
-	return of.object, of.absent, of.last
-}
-
-// seen takes in what is stored; nil means that it is to be read.
-func (of *publication) seen(object *v1alpha1.CABundle, absent bool) {
-	of.mu.Lock()
-	defer of.mu.Unlock()
-	of.object, of.absent = object, absent
-}
-
 // Reconcile brings the CABundle of a source up to date, or removes it. Its error is always nil.
 func (p *publisher) Reconcile(ctx context.Context, ref cabundle.Reference) (reconcile.Result, error) {
 	of := p.of(ref)
@@ -202,8 +77,7 @@ func (p *publisher) Reconcile(ctx context.Context, ref cabundle.Reference) (reco
 	defer of.writing.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	targets := p.tracker.of(ref)
-	if len(targets) == 0 {
+	if len(p.tracker.of(ref)) == 0 {
 		return p.remove(ctx, ref, of), nil
 	}
 	of.unnamedSince = time.Time{}
@@ -219,15 +93,25 @@ func (p *publisher) Reconcile(ctx context.Context, ref cabundle.Reference) (reco
 		outcome := outcomeOf(bundle, problem)
 		p.tracker.refresh(ref, "", true, func(s state) bool { return s.outcome != "" && s.outcome != outcome })
 	}
-	err := p.write(ctx, ref, of, targets, true)
-	if err == nil {
-		err = p.writeStatus(ctx, of, targets)
-	}
+	err := p.bringUpToDate(ctx, ref, of)
 	p.say(ctx, err)
 	if err != nil {
 		return reconcile.Result{RequeueAfter: p.options.Interval}, nil
 	}
 	return reconcile.Result{}, nil
+}
+
+// bringUpToDate writes spec and status, if they are not as they should be. The caller holds of.writing.
+func (p *publisher) bringUpToDate(ctx context.Context, ref cabundle.Reference, of *publication) error {
+	if err := p.get(ctx, ref, of); err != nil {
+		return err
+	}
+	p.retire(ref, of)
+	targets := p.tracker.of(ref)
+	if err := p.write(ctx, ref, of, targets, true); err != nil {
+		return err
+	}
+	return p.writeStatus(ctx, of, targets)
 }
 
 // ensure brings the spec up to date at once, before targets are to be filled from it. It reports whether that is so.
@@ -255,7 +139,7 @@ func (p *publisher) write(ctx context.Context, ref cabundle.Reference, of *publi
 		if !absent {
 			desired = object.DeepCopy()
 		}
-		spec, dropped := cabundle.Publish(p.clock.Now(), p.published(ref), last.bundle, last.problem, p.options.Combine)
+		spec, dropped := cabundle.Publish(p.clock.Now(), p.published(ref), last.bundle, last.problem, p.combine(ref))
 		if tidy && len(spec.Replaces) > 0 && injected(targets, last) == len(targets) {
 			spec.Replaces = nil
 		}
@@ -280,7 +164,8 @@ func (p *publisher) write(ctx context.Context, ref cabundle.Reference, of *publi
 			of.object, of.absent, of.own = desired, false, &spec
 			of.mu.Unlock()
 			if dropped > 0 {
-				log.FromContext(ctx).Info("Dropped the oldest certificates of a bundle, to keep it small", "source", ref, "certificates", dropped)
+				log.FromContext(ctx).Info("Dropped the oldest certificates of a bundle, to keep it small", "certificates", dropped)
+				p.events.Event(desired, corev1.EventTypeWarning, droppedReason, cabundle.DroppedMessage(dropped))
 			}
 			return nil
 		}
@@ -308,78 +193,6 @@ func (p *publisher) get(ctx context.Context, ref cabundle.Reference, of *publica
 		return err
 	}
 	return nil
-}
-
-// writeStatus brings the status up to date. The object is known.
-func (p *publisher) writeStatus(ctx context.Context, of *publication, targets map[cabundle.Target]state) error {
-	object, _, last := of.known()
-	desired := object.DeepCopy()
-	setStatus(p.clock.Now(), desired, last, targets)
-	if equality.Semantic.DeepEqual(object.Status, desired.Status) {
-		return nil
-	}
-	if err := p.client.Status().Update(ctx, desired); err != nil {
-		of.seen(nil, false)
-		return err
-	}
-	of.seen(desired, false)
-	return nil
-}
-
-// setStatus sets the status of object as it should be at now.
-func setStatus(now time.Time, object *v1alpha1.CABundle, last reading, targets map[cabundle.Target]state) {
-	condition := metav1.Condition{
-		Type: v1alpha1.Ready, Status: metav1.ConditionTrue, ObservedGeneration: object.Generation,
-		Reason: "Published", Message: "the source can be injected",
-	}
-	if problem := problemOf(now, last); problem != nil {
-		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, string(problem.Reason), problem.Error()
-	}
-	status := &object.Status
-	meta.SetStatusCondition(&status.Conditions, condition)
-	status.Targets, status.Injected = int32(len(targets)), int32(injected(targets, last))
-	status.Expires = nil
-	if expires := last.bundle.FirstExpiry(); !expires.IsZero() {
-		status.Expires = &metav1.Time{Time: expires.Truncate(time.Second)}
-	}
-	var certificates []v1alpha1.Certificate
-	for _, certificate := range specOf(object).Bundle().Certificates() {
-		sum := sha256.Sum256(certificate.Raw)
-		entry := v1alpha1.Certificate{
-			Subject:     certificate.Subject.String(),
-			Fingerprint: hex.EncodeToString(sum[:]),
-			NotAfter:    metav1.Time{Time: certificate.NotAfter},
-		}
-		if !slices.ContainsFunc(last.bundle.Certificates(), certificate.Equal) {
-			entry.LastSeen = &metav1.Time{Time: now.Truncate(time.Second)}
-			for _, before := range status.Certificates {
-				if before.Fingerprint == entry.Fingerprint && before.LastSeen != nil {
-					entry.LastSeen = before.LastSeen
-				}
-			}
-		}
-		certificates = append(certificates, entry)
-	}
-	status.Certificates = certificates
-}
-
-// problemOf returns why the source cannot be injected, or nil.
-func problemOf(now time.Time, last reading) *cabundle.Problem {
-	if last.problem == nil && last.bundle.Unexpired(now).Empty() {
-		return cabundle.Expired(last.bundle)
-	}
-	return last.problem
-}
-
-// injected returns how many of targets hold what the source was last read to be.
-func injected(targets map[cabundle.Target]state, last reading) int {
-	n := 0
-	for _, s := range targets {
-		if s.looked && s.problem == "" && s.checked == s.version && !s.stale() && s.outcome == outcomeOf(last.bundle, last.problem) {
-			n++
-		}
-	}
-	return n
 }
 
 // label says which kinds of target there are, for the policies to select by.

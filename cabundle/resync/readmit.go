@@ -93,7 +93,7 @@ func (r *Resync) readmit(ctx context.Context, target cabundle.Target, ref cabund
 		if !annotated || malformed != nil || now != ref || object.Deleting {
 			return cabundle.Object{}, false
 		}
-		left, problem := cabundle.Inject(r.clock.Now(), object, nil, source, r.options.Combine)
+		left, _, problem := cabundle.Inject(r.clock.Now(), object, nil, source, r.combine(ref))
 		if len(left) == 0 && problem == nil && object.NotInjectable == "" {
 			if waits != nil {
 				r.publisher.setEffective(ref)

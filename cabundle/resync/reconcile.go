@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gomodules.xyz/jsonpatch/v2"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -31,6 +32,7 @@ type look struct {
 
 	source  cabundle.Bundle       // that the target is to hold
 	patch   []jsonpatch.Operation // of caBundles
+	dropped int                   // how many certificates patch drops for want of room
 	disown  []jsonpatch.Operation // of their field managers
 	problem *cabundle.Problem     // why not all is right once patch is written
 	waiting bool                  // the problem is that of the source alone
@@ -117,7 +119,7 @@ func (r *Resync) look(ctx context.Context, target cabundle.Target, known state, 
 	found.waiting = problem != nil
 	if problem == nil {
 		now := r.clock.Now()
-		found.patch, found.problem = cabundle.Inject(now, object, nil, bundle, r.options.Combine)
+		found.patch, found.dropped, found.problem = cabundle.Inject(now, object, nil, bundle, r.combine(known.ref))
 		found.source = bundle
 		found.expiry = cabundle.NextExpiry(now, object, bundle)
 	}
@@ -182,6 +184,9 @@ func (r *Resync) write(ctx context.Context, target cabundle.Target, known state,
 		return
 	}
 	r.injected(ctx, target, ref, viaOf(known, target, readmitted))
+	if found.dropped > 0 {
+		r.event(target, known.uid, corev1.EventTypeWarning, droppedReason, cabundle.DroppedMessage(found.dropped))
+	}
 	if known.contest.quiet(contest.written, r.options.Interval) {
 		r.writes.Forget(target)
 	}

@@ -17,6 +17,9 @@ import (
 // maxNoteBytes is the most that the API server takes as the message of an Event.
 const maxNoteBytes = 1024
 
+// droppedReason is that of the Event about certificates that had to leave a bundle for want of room.
+const droppedReason = "CertificatesDropped"
+
 // logConstructor names the target in each line about it.
 func logConstructor(base logr.Logger) func(*cabundle.Target) logr.Logger {
 	return func(target *cabundle.Target) logr.Logger {

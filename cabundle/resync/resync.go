@@ -65,6 +65,9 @@ type Options struct {
 	LeaderElection bool
 	// Publish, if set, is the client by which each source's bundle is published as a CABundle. It has no cache behind it.
 	Publish client.Client
+	// RetireAfter is how long after a certificate was last seen in its source it leaves the targets, expired or not; 0 means
+	// never. Without Publish nothing remembers when that was.
+	RetireAfter time.Duration
 	// Policy says that an admission policy fills webhook configurations from CABundles.
 	Policy bool
 	// Webhook says that admission calls us for the other kinds.
@@ -115,7 +118,7 @@ func New(o Options, s sourceReader, t targetClient, e record.EventRecorder, m *m
 		writes:  workqueue.NewTypedItemExponentialFailureRateLimiter[cabundle.Target](firstRetry, o.Interval),
 	}
 	if o.Publish != nil {
-		r.publisher = newPublisher(o.Publish, s, r.tracker, &r.options, c)
+		r.publisher = newPublisher(o.Publish, s, r.tracker, &r.options, e, c)
 		r.tracker.changed = r.publisher.changed
 	}
 	return r

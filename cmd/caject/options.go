@@ -37,6 +37,7 @@ type options struct {
 	leafLifetime         time.Duration
 
 	resyncInterval time.Duration
+	retireAfter    time.Duration
 	publish        bool
 	policy         bool
 	featureGates   map[string]string
@@ -125,6 +126,9 @@ func (o *options) addFlags(flags *pflag.FlagSet) {
 
 	flags.DurationVar(&o.resyncInterval, "resync-interval", o.resyncInterval,
 		"Time between two readings of each referenced source.")
+	flags.DurationVar(&o.retireAfter, "retire-after", o.retireAfter,
+		"How long after a certificate has left its source it is taken out of the targets, expired or not; 0 leaves it there until it expires. "+
+			"Longer than any serving certificate that it has signed is used. Needs --publish-bundles.")
 	flags.BoolVar(&o.publish, "publish-bundles", o.publish,
 		"Publish each source's bundle as a CABundle, for admission policies and for kubectl get cabundles.")
 	flags.BoolVar(&o.policy, "admission-policy", o.policy,
@@ -196,6 +200,12 @@ func (o *options) validate() error {
 	o.validateScope(wrong)
 	if o.resyncInterval < 100*time.Millisecond {
 		wrong.add("resync-interval", "%s is less than 100ms", o.resyncInterval)
+	}
+	switch {
+	case o.retireAfter < 0:
+		wrong.add("retire-after", "%s is less than 0", o.retireAfter)
+	case o.retireAfter > 0 && !o.publish:
+		wrong.add("retire-after", "needs --publish-bundles")
 	}
 	if o.policy && !o.publish {
 		wrong.add("admission-policy", "needs --publish-bundles")

@@ -74,6 +74,8 @@ func TestCommandLine(t *testing.T) {
 		"a serving name without a CA":      {[]string{"--serving-names=x"}, 1, "--serving-names: needs --ca-secret"},
 		"hints without a CA":               {[]string{"--hint-configuration=x"}, 1, "--hint-configuration: needs --ca-secret"},
 		"a configuration without a CA":     {[]string{"--webhook-configuration=x"}, 1, "--webhook-configuration: needs --ca-secret"},
+		"a retirement in the past":         {[]string{"--retire-after=-1s"}, 1, "--retire-after: -1s is less than 0"},
+		"a retirement without bundles":     {[]string{"--retire-after=1s"}, 1, "--retire-after: needs --publish-bundles"},
 		"a policy without bundles":         {[]string{"--admission-policy"}, 1, "--admission-policy: needs --publish-bundles"},
 		"an unknown feature gate":          {[]string{"--feature-gates=Foo=true"}, 1, `--feature-gates: there is no gate "Foo"`},
 		"a feature gate that is neither":   {[]string{"--feature-gates=CAInjectorMerging=maybe"}, 1, `--feature-gates: CAInjectorMerging: "maybe" is neither true nor false`},

@@ -72,6 +72,7 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 		Kinds:          o.kinds(),
 		Combine:        o.combine(),
 		LeaderElection: o.elects(),
+		RetireAfter:    o.retireAfter,
 		Policy:         o.policy,
 		Webhook:        o.serves(),
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -384,4 +385,78 @@ func TestWithoutCABundles(t *testing.T) {
 	}
 	i.publication(t, "secret.e2e.deleted", "ready", ready)
 	works("again")
+}
+
+// TestARetiredCertificateLeavesTheTargets rotates a CA whose predecessor is to go before it expires.
+func TestARetiredCertificateLeavesTheTargets(t *testing.T) {
+	t.Parallel()
+	i := own(t, "resyncInterval=500ms", "cabundles.retireAfter=8s")
+	if err := i.run(t, "caject.log").WaitReady(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	first, second, foreign := playground.NewCA("first"), playground.NewCA("second"), playground.NewCA("foreign")
+	i.create(t, playground.NewSecret(namespace, "retire", first))
+	held := playground.NewValidating("retireheld", 2, playground.FromSecret(namespace, "retire"))
+	playground.SetCABundles(held, foreign)
+	i.create(t, held)
+	i.filled(t, held, foreign, first)
+	var targets []client.Object
+	for kind, make := range kinds {
+		target := make("retire"+strings.ToLower(string(kind)), playground.FromSecret(namespace, "retire"))
+		targets = append(targets, target)
+		i.create(t, target)
+		i.filled(t, target, first)
+	}
+
+	i.changeSecret(t, "retire", func(s *corev1.Secret) { s.Data["ca.crt"] = second })
+	i.publication(t, "secret.e2e.retire", "both", publishing(first, second))
+	for _, target := range targets {
+		i.filled(t, target, first, second)
+	}
+	i.filled(t, held, foreign, first, second)
+
+	i.publication(t, "secret.e2e.retire", "the new one alone", publishing(second))
+	for _, target := range targets {
+		i.filled(t, target, second)
+		i.ownerless(t, target)
+	}
+	i.filled(t, held, foreign, second)
+	object := i.publication(t, "secret.e2e.retire", "nothing left to do", func(o *v1alpha1.CABundle) bool {
+		return o.Status.Injected == o.Status.Targets && len(o.Status.Certificates) == 1 && len(o.Spec.Replaces) == 0
+	})
+	// What the source does not hold for want of a Secret is all there is.
+	if err := i.client.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "retire"}}); err != nil {
+		t.Fatal(err)
+	}
+	i.publication(t, object.Name, "not found for longer than it takes to retire", func(o *v1alpha1.CABundle) bool {
+		gone := o.Status.Certificates[0].LastSeen
+		return because(cabundle.SourceNotFound)(o) && gone != nil && time.Since(gone.Time) > 10*time.Second
+	})
+	i.publication(t, object.Name, "kept", publishing(second))
+	i.filled(t, targets[0], second)
+}
+
+// TestTheOldestLeaveABundleThatIsFull rotates a source until not all that it once held has room.
+func TestTheOldestLeaveABundleThatIsFull(t *testing.T) {
+	t.Parallel()
+	large := func(n int) (ca []byte) {
+		for m := 0; len(ca) < 24<<10; m++ {
+			ca = append(ca, playground.NewCA(strings.Repeat("x", 50)+fmt.Sprint(n, m))...)
+		}
+		return ca
+	}
+	first := large(0)
+	target := playground.NewValidating("full", 1, playground.FromSecret(namespace, "full"))
+	shared.create(t, playground.NewSecret(namespace, "full", first), target)
+	shared.filled(t, target, first)
+	for n := range 4 {
+		shared.changeSecret(t, "full", func(s *corev1.Secret) { s.Data["ca.crt"] = large(n + 1) })
+		shared.publication(t, "secret.e2e.full", "rotated", func(o *v1alpha1.CABundle) bool {
+			return ready(o) && o.Status.Injected == 1 && strings.Contains(o.Status.Certificates[len(o.Status.Certificates)-1].Subject, fmt.Sprint(n+1, " "))
+		})
+	}
+	object := shared.publication(t, "secret.e2e.full", "small", func(o *v1alpha1.CABundle) bool { return len(o.Spec.CABundle) <= 87384 })
+	if text := shared.event(t, object, "CertificatesDropped"); !strings.Contains(text, "oldest") || !strings.Contains(text, "--retire-after") {
+		t.Errorf("the Event says %q", text)
+	}
 }

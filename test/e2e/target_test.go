@@ -54,7 +54,7 @@ func TestAWriteIsGuardedByWhatWasRead(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		patch, problem := cabundle.Inject(time.Now(), read, nil, cabundle.ParseExisting(playground.NewCA(name)), cabundle.Merge)
+		patch, _, problem := cabundle.Inject(time.Now(), read, nil, cabundle.ParseExisting(playground.NewCA(name)), cabundle.Merge)
 		if problem != nil {
 			t.Fatal(problem)
 		}
