@@ -1,6 +1,8 @@
 package resync
 
 import (
+	"encoding/base64"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,6 +20,8 @@ type publication struct {
 	// own is what caject itself last published, or would have, had there been time. What somebody else writes there must not
 	// become part of it.
 	own *cabundle.Published
+	// written says that own is what is stored, and all that last asks for.
+	written bool
 
 	last reading
 
@@ -62,6 +66,9 @@ func (p *publisher) note(ref cabundle.Reference, bundle cabundle.Bundle, problem
 		between, _ := cabundle.Publish(p.clock.Now(), of.before(), of.last.bundle, nil, p.options.Combine.Without(of.retired))
 		of.own = &between
 	}
+	if !same {
+		of.written = false
+	}
 	of.last = reading{true, bundle, problem}
 	of.mu.Unlock()
 	if !same {
@@ -78,6 +85,19 @@ func (p *publisher) published(ref cabundle.Reference) cabundle.Published {
 	of.mu.Lock()
 	defer of.mu.Unlock()
 	return of.before()
+}
+
+// filledFrom reports that object holds in each of its fields exactly what is published of ref, which has all of the source.
+func (p *publisher) filledFrom(ref cabundle.Reference, object cabundle.Object) bool {
+	if p == nil {
+		return false
+	}
+	of := p.of(ref)
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	return of.written && len(object.Fields) > 0 && !slices.ContainsFunc(object.Fields, func(field cabundle.Field) bool {
+		return base64.StdEncoding.EncodeToString(field.CABundle) != of.own.CABundle
+	})
 }
 
 // takeTurn has one of many targets try until the policy sees what was published, and lets the others wait: then they need
@@ -121,6 +141,13 @@ func (p *publisher) source(ref cabundle.Reference) (bundle cabundle.Bundle, prob
 	return of.last.bundle, of.last.problem, of.last.read
 }
 
+// upToDate reports that what is published is all that is known of the source.
+func (of *publication) upToDate() bool {
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	return of.written && of.last.read
+}
+
 func specOf(object *v1alpha1.CABundle) cabundle.Published {
 	if object == nil {
 		return cabundle.Published{}
@@ -140,4 +167,7 @@ func (of *publication) seen(object *v1alpha1.CABundle, absent bool) {
 	of.mu.Lock()
 	defer of.mu.Unlock()
 	of.object, of.absent = object, absent
+	if object == nil {
+		of.written = false
+	}
 }

@@ -31,7 +31,8 @@ import (
 
 const (
 	// statusDelay collects the changes of many targets in one write of the status.
-	statusDelay = 100 * time.Millisecond
+	// It also keeps it out of the way of the targets themselves.
+	statusDelay = 300 * time.Millisecond
 	// removeAfter is for how many intervals nothing must name a source until its CABundle is removed.
 	removeAfter = 10
 	// publishTries bounds how often a write is tried that others get in the way of.
@@ -119,6 +120,9 @@ func (p *publisher) ensure(ctx context.Context, ref cabundle.Reference) bool {
 	of := p.of(ref)
 	of.writing.Lock()
 	defer of.writing.Unlock()
+	if of.upToDate() {
+		return p.published(ref).CABundle != ""
+	}
 	if _, _, last := of.known(); !last.read {
 		return false
 	}
@@ -162,6 +166,7 @@ func (p *publisher) write(ctx context.Context, ref cabundle.Reference, of *publi
 		if err == nil {
 			of.mu.Lock()
 			of.object, of.absent, of.own = desired, false, &spec
+			of.written = outcomeOf(of.last.bundle, of.last.problem) == outcomeOf(last.bundle, last.problem)
 			of.mu.Unlock()
 			if dropped > 0 {
 				log.FromContext(ctx).Info("Dropped the oldest certificates of a bundle, to keep it small", "certificates", dropped)
@@ -303,7 +308,7 @@ func (p *publisher) see(o any) {
 	ours := of.object != nil && of.object.ResourceVersion == object.ResourceVersion && object.DeletionTimestamp.IsZero()
 	if !ours {
 		// Another replica, or somebody else: both are read again, and what should be there is made of what this one knows.
-		of.object, of.absent, of.last.read = nil, false, false
+		of.object, of.absent, of.last.read, of.written = nil, false, false, false
 	}
 	of.mu.Unlock()
 	of.writing.Unlock()

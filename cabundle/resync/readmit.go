@@ -27,7 +27,7 @@ func (r *Resync) refresh(ctx context.Context, target cabundle.Target, known stat
 		return look{}, false
 	}
 	bundle, problem, ok := r.publisher.source(known.ref)
-	if !ok || problem != nil || !r.admissionFills(target) {
+	if !ok || problem != nil || bundle.Unexpired(r.clock.Now()).Empty() || !r.admissionFills(target) {
 		return look{}, false
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
@@ -39,11 +39,9 @@ func (r *Resync) refresh(ctx context.Context, target cabundle.Target, known stat
 	if !ok {
 		return look{}, false
 	}
-	now := r.clock.Now()
-	c := known.contest
+	now, c := r.clock.Now(), known.contest
 	c.written = now
-	pause := r.writes.When(target)
-	r.tracker.update(target, known.uid, func(s *state) { s.contest, s.notBefore = c, now.Add(pause) })
+	r.wrote(target, known, c, false)
 	r.injected(ctx, target, known.ref, viaOf(known, target, true))
 	return look{
 		object:       object,
@@ -93,8 +91,7 @@ func (r *Resync) readmit(ctx context.Context, target cabundle.Target, ref cabund
 		if !annotated || malformed != nil || now != ref || object.Deleting {
 			return cabundle.Object{}, false
 		}
-		left, _, problem := cabundle.Inject(r.clock.Now(), object, nil, source, r.combine(ref))
-		if len(left) == 0 && problem == nil && object.NotInjectable == "" {
+		if r.publisher.filledFrom(ref, object) || r.fits(ref, object, source) {
 			if waits != nil {
 				r.publisher.setEffective(ref)
 			}
@@ -110,6 +107,12 @@ func (r *Resync) readmit(ctx context.Context, target cabundle.Target, ref cabund
 		}
 	}
 	return cabundle.Object{}, false
+}
+
+// fits reports that object holds source, and all else that it should.
+func (r *Resync) fits(ref cabundle.Reference, object cabundle.Object, source cabundle.Bundle) bool {
+	left, _, problem := cabundle.Inject(r.clock.Now(), object, nil, source, r.combine(ref))
+	return len(left) == 0 && problem == nil && object.NotInjectable == ""
 }
 
 // readmitFound is readmit for a look that has something to write.

@@ -156,9 +156,9 @@ func (r *Resync) lookAtSource(ctx context.Context, known state, freshness source
 func (r *Resync) write(ctx context.Context, target cabundle.Target, known state, found *look) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	contest := known.contest
+	contest, same := known.contest, found.outcome == known.outcome
 	if len(found.patch) > 0 {
-		contest = r.next(ctx, target, known, found.outcome == known.outcome)
+		contest = r.next(ctx, target, known, same)
 	}
 	written, readmitted := r.readmitFound(ctx, target, known, *found)
 	if !readmitted {
@@ -187,11 +187,20 @@ func (r *Resync) write(ctx context.Context, target cabundle.Target, known state,
 	if found.dropped > 0 {
 		r.event(target, known.uid, corev1.EventTypeWarning, droppedReason, cabundle.DroppedMessage(found.dropped))
 	}
-	if known.contest.quiet(contest.written, r.options.Interval) {
+	r.wrote(target, known, contest, same)
+}
+
+// wrote notes that caject has written target. If the source is the same as at the last look, somebody else has changed the
+// target, and if that happens again the next write waits, each time longer, until the target was quiet for a while.
+func (r *Resync) wrote(target cabundle.Target, known state, c contest, same bool) {
+	if known.contest.quiet(c.written, r.options.Interval) {
 		r.writes.Forget(target)
 	}
-	pause := r.writes.When(target)
-	r.tracker.update(target, known.uid, func(s *state) { s.contest, s.notBefore = contest, contest.written.Add(pause) })
+	notBefore := c.written
+	if same {
+		notBefore = c.written.Add(r.writes.When(target))
+	}
+	r.tracker.update(target, known.uid, func(s *state) { s.contest, s.notBefore = c, notBefore })
 }
 
 func isCainjector(manager cabundle.Manager) bool {

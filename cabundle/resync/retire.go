@@ -35,6 +35,9 @@ func (p *publisher) retire(ref cabundle.Reference, of *publication) {
 		another = another || !of.retired[fingerprint]
 	}
 	of.retired = retired
+	if another {
+		of.written = false
+	}
 	of.mu.Unlock()
 	if another {
 		p.tracker.refresh(ref, metrics.Resync, true, func(state) bool { return true })
