@@ -349,6 +349,51 @@ func (b *bench) rotations(ctx context.Context, n int, injector string) error {
 				return err
 			}
 		}
+		if injector != "caject" {
+			continue
+		}
+		if err := b.writes(ctx, n, kind, make); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writes measures what a rotation cannot be faster than: as many writes of caBundles, side by side, with nobody who
+// decides on them.
+func (b *bench) writes(ctx context.Context, n int, kind string, make func(string, map[string]string) client.Object) error {
+	var targets []client.Object
+	for range rotated {
+		target := make(b.name("written"), nil)
+		if err := b.client.Create(ctx, target); err != nil {
+			return err
+		}
+		targets = append(targets, target)
+	}
+	var took []time.Duration
+	for range n {
+		time.Sleep(2 * time.Second) // quiet
+		ca := playground.NewCA("next")
+		began := time.Now()
+		var group errgroup.Group
+		group.SetLimit(8)
+		for _, target := range targets {
+			group.Go(func() error {
+				before := target.DeepCopyObject().(client.Object)
+				playground.SetCABundles(target, ca)
+				return b.client.Patch(ctx, target, client.MergeFrom(before))
+			})
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+		took = append(took, time.Since(began))
+	}
+	row(b.table, fmt.Sprintf("the %d writes of such a rotation alone: %s", rotated, kind), took, milliseconds)
+	for _, target := range targets {
+		if err := b.client.Delete(ctx, target); err != nil {
+			return err
+		}
 	}
 	return nil
 }
