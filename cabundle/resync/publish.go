@@ -42,7 +42,7 @@ const (
 // publisher keeps one CABundle for each source that targets name. Nothing depends on it: it makes the policy possible,
 // and shows people what is the matter.
 type publisher struct {
-	client  client.Client // not backed by a cache
+	bundles bundles
 	sources sourceReader
 	tracker *tracker
 	options *Options
@@ -55,8 +55,8 @@ type publisher struct {
 	unavailable  string // why nothing can be published; empty if it can
 }
 
-func newPublisher(c client.Client, s sourceReader, t *tracker, o *Options, e record.EventRecorder, clk clock.Clock) *publisher {
-	return &publisher{client: c, sources: s, tracker: t, options: o, events: e, clock: clk, publications: map[cabundle.Reference]*publication{}}
+func newPublisher(b bundles, s sourceReader, t *tracker, o *Options, e record.EventRecorder, clk clock.Clock) *publisher {
+	return &publisher{bundles: b, sources: s, tracker: t, options: o, events: e, clock: clk, publications: map[cabundle.Reference]*publication{}}
 }
 
 // changed has a source's CABundle looked at soon.
@@ -139,29 +139,20 @@ func (p *publisher) write(ctx context.Context, ref cabundle.Reference, of *publi
 			return err
 		}
 		object, absent, last := of.known()
-		desired := &v1alpha1.CABundle{ObjectMeta: metav1.ObjectMeta{Name: ref.PublishedName()}}
-		if !absent {
-			desired = object.DeepCopy()
-		}
-		spec, dropped := cabundle.Publish(p.clock.Now(), p.published(ref), last.bundle, last.problem, p.combine(ref))
-		if tidy && len(spec.Replaces) > 0 && injected(targets, last) == len(targets) {
-			spec.Replaces = nil
-		}
-		desired.Spec = v1alpha1.CABundleSpec{Source: ref.String(), CABundle: spec.CABundle, Replaces: spec.Replaces}
-		label(desired, targets, problemOf(p.clock.Now(), last) != nil)
+		desired, spec, dropped := p.desired(ref, of, targets, tidy)
 		var err error
 		switch {
 		case absent:
-			err = p.client.Create(ctx, desired)
+			err = p.bundles.Create(ctx, desired)
 		case object.Spec.Source != desired.Spec.Source: // it cannot be changed
-			err = p.client.Delete(ctx, desired, client.Preconditions{UID: &desired.UID})
+			err = p.bundles.Delete(ctx, desired)
 			if err == nil {
 				of.seen(nil, false)
 				continue
 			}
 		case equality.Semantic.DeepEqual(object, desired):
 		default:
-			err = p.client.Update(ctx, desired)
+			err = p.bundles.Update(ctx, desired)
 		}
 		if err == nil {
 			of.mu.Lock()
@@ -182,13 +173,28 @@ func (p *publisher) write(ctx context.Context, ref cabundle.Reference, of *publi
 	return fmt.Errorf("write CABundle %s: others changed it %d times in a row", ref.PublishedName(), publishTries)
 }
 
+// desired returns the object as it should be, and how many certificates were dropped from it for want of room.
+func (p *publisher) desired(ref cabundle.Reference, of *publication, targets map[cabundle.Target]state, tidy bool) (*v1alpha1.CABundle, cabundle.Published, int) {
+	object, absent, last := of.known()
+	desired := &v1alpha1.CABundle{ObjectMeta: metav1.ObjectMeta{Name: ref.PublishedName()}}
+	if !absent {
+		desired = object.DeepCopy()
+	}
+	spec, dropped := cabundle.Publish(p.clock.Now(), p.published(ref), last.bundle, last.problem, p.combine(ref))
+	if tidy && len(spec.Replaces) > 0 && injected(targets, last) == len(targets) {
+		spec.Replaces = nil
+	}
+	desired.Spec = v1alpha1.CABundleSpec{Source: ref.String(), CABundle: spec.CABundle, Replaces: spec.Replaces}
+	label(desired, targets, problemOf(p.clock.Now(), last) != nil)
+	return desired, spec, dropped
+}
+
 // get reads the object, unless it is known.
 func (p *publisher) get(ctx context.Context, ref cabundle.Reference, of *publication) error {
 	if object, absent, _ := of.known(); object != nil || absent {
 		return nil
 	}
-	object := &v1alpha1.CABundle{}
-	err := p.client.Get(ctx, client.ObjectKey{Name: ref.PublishedName()}, object)
+	object, err := p.bundles.Get(ctx, ref.PublishedName())
 	switch {
 	case err == nil:
 		of.seen(object, false)
@@ -233,7 +239,7 @@ func (p *publisher) remove(ctx context.Context, ref cabundle.Reference, of *publ
 		return reconcile.Result{RequeueAfter: left}
 	}
 	object := &v1alpha1.CABundle{ObjectMeta: metav1.ObjectMeta{Name: ref.PublishedName()}}
-	if err := client.IgnoreNotFound(p.client.Delete(ctx, object)); err != nil {
+	if err := client.IgnoreNotFound(p.bundles.Delete(ctx, object)); err != nil {
 		p.say(ctx, err)
 		return reconcile.Result{RequeueAfter: p.options.Interval}
 	}
@@ -254,7 +260,7 @@ func (p *publisher) unlabel(ctx context.Context, ref cabundle.Reference, of *pub
 	}
 	desired := object.DeepCopy()
 	label(desired, nil, false)
-	if err := p.client.Update(ctx, desired); err != nil {
+	if err := p.bundles.Update(ctx, desired); err != nil {
 		of.seen(nil, false)
 		return err
 	}

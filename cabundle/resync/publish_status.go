@@ -24,7 +24,7 @@ func (p *publisher) writeStatus(ctx context.Context, of *publication, targets ma
 	if equality.Semantic.DeepEqual(object.Status, desired.Status) {
 		return nil
 	}
-	if err := p.client.Status().Update(ctx, desired); err != nil {
+	if err := p.bundles.UpdateStatus(ctx, desired); err != nil {
 		of.seen(nil, false)
 		return err
 	}
@@ -35,7 +35,7 @@ func (p *publisher) writeStatus(ctx context.Context, of *publication, targets ma
 // setStatus sets the status of object as it should be at now.
 func setStatus(now time.Time, object *v1alpha1.CABundle, last reading, targets map[cabundle.Target]state) {
 	condition := metav1.Condition{
-		Type: v1alpha1.Ready, Status: metav1.ConditionTrue, ObservedGeneration: object.Generation,
+		Type: v1alpha1.Ready, Status: metav1.ConditionTrue, ObservedGeneration: object.Generation, LastTransitionTime: metav1.NewTime(now),
 		Reason: "Published", Message: "the source can be injected",
 	}
 	if problem := problemOf(now, last); problem != nil {

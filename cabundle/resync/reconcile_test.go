@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"gomodules.xyz/jsonpatch/v2"
 	evanphx "gopkg.in/evanphx/json-patch.v4"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -39,6 +41,7 @@ var (
 
 // fakeSources answers with what it holds; cached answers can differ.
 type fakeSources struct {
+	mu         sync.Mutex
 	ca, cached []byte // PEM
 	problem    *cabundle.Problem
 	panics     bool
@@ -46,6 +49,8 @@ type fakeSources struct {
 }
 
 func (f *fakeSources) Read(_ context.Context, _ cabundle.Reference, freshness source.Freshness) (cabundle.Bundle, *cabundle.Problem) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.reads[freshness]++
 	if f.panics {
 		panic("a bug")
@@ -59,6 +64,20 @@ func (f *fakeSources) Read(_ context.Context, _ cabundle.Reference, freshness so
 	return cabundle.ParseExisting(f.ca), nil
 }
 
+// change is what happens to it while it is read.
+func (f *fakeSources) change(do func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	do()
+}
+
+// consistent returns how many consistent reads there were.
+func (f *fakeSources) consistent() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.reads[source.Consistent]
+}
+
 // fakeTargets holds one webhook configuration.
 type fakeTargets struct {
 	object *admissionregistrationv1.ValidatingWebhookConfiguration
@@ -69,6 +88,9 @@ type fakeTargets struct {
 	patchErr    error
 	reads       map[source.Freshness]int
 	writes      int
+	// admit, if set, is what an admission policy does to the object when it is admitted again.
+	admit    func(*admissionregistrationv1.ValidatingWebhookConfiguration)
+	readmits int
 }
 
 func (f *fakeTargets) Get(_ context.Context, t cabundle.Target, freshness source.Freshness) (cabundle.Object, error) {
@@ -124,8 +146,20 @@ func (f *fakeTargets) Patch(_ context.Context, read cabundle.Object, patch []jso
 	return f.object.ObjectMeta, nil
 }
 
-func (f *fakeTargets) Readmit(context.Context, cabundle.Target) (cabundle.Object, error) {
-	return cabundle.Object{}, errors.New("nothing admits")
+func (f *fakeTargets) Readmit(ctx context.Context, t cabundle.Target) (cabundle.Object, error) {
+	if f.admit == nil {
+		return cabundle.Object{}, errors.New("nothing admits")
+	}
+	f.readmits++
+	before := f.object.DeepCopy()
+	f.admit(f.object)
+	if !equality.Semantic.DeepEqual(before, f.object) {
+		f.bump()
+	}
+	reads := f.reads
+	f.reads = map[source.Freshness]int{} // it is not a read
+	defer func() { f.reads = reads }()
+	return f.Get(ctx, t, source.Consistent)
 }
 
 func (f *fakeTargets) Disown(_ context.Context, _ cabundle.Target, written metav1.ObjectMeta) (metav1.ObjectMeta, error) {

@@ -118,7 +118,7 @@ func New(o Options, s sourceReader, t targetClient, e record.EventRecorder, m *m
 		writes:  workqueue.NewTypedItemExponentialFailureRateLimiter[cabundle.Target](firstRetry, o.Interval),
 	}
 	if o.Publish != nil {
-		r.publisher = newPublisher(o.Publish, s, r.tracker, &r.options, e, c)
+		r.publisher = newPublisher(bundleClient{o.Publish}, s, r.tracker, &r.options, e, c)
 		r.tracker.changed = r.publisher.changed
 	}
 	return r

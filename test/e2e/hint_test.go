@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -268,6 +270,60 @@ func TestHintsAreNotBelieved(t *testing.T) {
 	}
 	if log := process.ReadLog(); strings.Contains(log, "PRIVATE") || strings.Contains(log, "BEGIN") {
 		t.Error("the log holds what was sent")
+	}
+}
+
+// TestAHintOfAWriteThatIsRejected has another webhook deny a write of which caject was told.
+func TestAHintOfAWriteThatIsRejected(t *testing.T) {
+	t.Parallel()
+	i, _ := pushed(t)
+	ca := playground.NewCA("stored")
+	i.create(t, playground.NewSecret(namespace, "rejected", ca))
+	target := playground.NewValidating("rejected", 1, playground.FromSecret(namespace, "rejected"))
+	i.create(t, target)
+	i.filled(t, target, ca)
+	i.ownerless(t, target)
+	i.publication(t, "secret.e2e.rejected", "ready", ready)
+	time.Sleep(5 * time.Second) // the hint of its creation has been followed
+	if err := i.client.Get(t.Context(), client.ObjectKeyFromObject(target), target); err != nil {
+		t.Fatal(err)
+	}
+
+	denier := playground.NewValidating("denier", 1, nil)
+	fail, nowhere := admissionregistrationv1.Fail, "https://localhost:1/"
+	denier.Webhooks[0].FailurePolicy = &fail
+	denier.Webhooks[0].ClientConfig = admissionregistrationv1.WebhookClientConfig{URL: &nowhere}
+	denier.Webhooks[0].NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": namespace}}
+	denier.Webhooks[0].Rules = []admissionregistrationv1.RuleWithOperations{{
+		Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Update},
+		Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"secrets"}},
+	}}
+	i.create(t, denier)
+	calls := i.calls(t, "/hint")
+	secret := &corev1.Secret{}
+	if err := i.client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "rejected"}, secret); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "have a write denied", func(ctx context.Context) error {
+		secret.Data["ca.crt"] = playground.NewCA("never stored")
+		err := i.client.Update(ctx, secret)
+		if err == nil {
+			secret.Data["ca.crt"] = ca // the API server does not know the webhook yet
+			return errors.Join(errors.New("it is accepted"), i.client.Update(ctx, secret))
+		}
+		return nil
+	})
+	eventually(t, "be told", func(context.Context) error {
+		if i.calls(t, "/hint") == calls {
+			return errors.New("no call")
+		}
+		return nil
+	})
+	time.Sleep(5 * time.Second) // it has been followed
+	version := target.ResourceVersion
+	i.filled(t, target, ca)
+	if target.ResourceVersion != version {
+		t.Error("the target was written")
 	}
 }
 
