@@ -34,7 +34,7 @@ func (c Combine) Without(retired map[string]bool) Combine {
 	}
 	return func(now time.Time, existing, source Bundle) Bundle {
 		return c(now, existing.without(func(certificate *x509.Certificate) bool {
-			return retired[Fingerprint(certificate)] && !source.holds(certificate)
+			return retired[Fingerprint(certificate)] && !source.Holds(certificate)
 		}), source)
 	}
 }
@@ -44,7 +44,7 @@ func (c Combine) Without(retired map[string]bool) Combine {
 func (b Bundle) cutTo(limit int, keep Bundle) (cut Bundle, dropped int) {
 	surplus := len(b.PEM()) - limit
 	cut = b.without(func(certificate *x509.Certificate) bool {
-		if surplus <= 0 || keep.holds(certificate) {
+		if surplus <= 0 || keep.Holds(certificate) {
 			return false
 		}
 		surplus -= len(Bundle{[]*x509.Certificate{certificate}}.PEM())
@@ -59,7 +59,7 @@ func (b Bundle) without(unwanted func(*x509.Certificate) bool) Bundle {
 	return Bundle{slices.DeleteFunc(slices.Clone(b.certificates), unwanted)}
 }
 
-// holds reports that certificate is in b.
-func (b Bundle) holds(certificate *x509.Certificate) bool {
+// Holds reports that certificate is in b.
+func (b Bundle) Holds(certificate *x509.Certificate) bool {
 	return slices.ContainsFunc(b.certificates, certificate.Equal)
 }

@@ -224,7 +224,7 @@ func TestWhatWouldBeTooLargeIsNotFilled(t *testing.T) {
 			if _, missing := got.cutTo(0, source); len(got.certificates)-missing != len(source.certificates) {
 				t.Errorf("webhook %d lacks some of the source", i)
 			}
-			if got.holds(ParseExisting(ca("oldest")).certificates[0]) {
+			if got.Holds(ParseExisting(ca("oldest")).certificates[0]) {
 				t.Errorf("webhook %d has kept the oldest", i)
 			}
 		}

@@ -14,6 +14,8 @@ import (
 	"net"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/keyutil"
 
 	"github.com/caject/caject/cabundle"
@@ -21,24 +23,38 @@ import (
 
 // Keys of the Secret that holds the CA.
 const (
-	trustedKey     = "ca.crt"  // PEM: all CAs to trust, the current one last
-	certificateKey = "tls.crt" // PEM: the current CA
-	privateKeyKey  = "tls.key" // PEM: its private key
+	trustedKey         = "ca.crt"   // PEM: all CAs to trust
+	certificateKey     = "tls.crt"  // PEM: the CA that signs
+	privateKeyKey      = "tls.key"  // PEM: its private key
+	nextCertificateKey = "next.crt" // PEM: the CA that is to sign next, once all callers trust it; absent if there is none
+	nextPrivateKeyKey  = "next.key" // PEM: its private key
 )
+
+// signsSinceAnnotation is on the Secret: when the CA that signs began to, in RFC 3339.
+const signsSinceAnnotation = "caject.io/signs-since"
 
 // backdate is how far before now a certificate begins, for callers whose clock is behind.
 const backdate = time.Hour
 
-// authority is caject's own CA: it signs the leaves that the replicas serve.
-type authority struct {
+// pair is a CA certificate with its key.
+type pair struct {
 	certificate *x509.Certificate
 	key         crypto.Signer
-	// trusted are the CAs that may have signed a leaf that is still served; certificate is one of them.
-	trusted cabundle.Bundle
 }
 
-// newAuthority makes a CA that is valid from now for lifetime; it trusts those of earlier that have not expired, too.
-func newAuthority(now time.Time, lifetime time.Duration, earlier cabundle.Bundle) (*authority, error) {
+// authority is caject's own CA: it signs the leaves that the replicas serve.
+type authority struct {
+	pair
+	// next is the CA that is to sign next, or nil.
+	next *pair
+	// trusted are the CAs that may have signed a leaf that is still served, and next.
+	trusted cabundle.Bundle
+	// signsSince is when pair began to sign; zero if that is not known.
+	signsSince time.Time
+}
+
+// newPair makes a CA that is valid from now for lifetime.
+func newPair(now time.Time, lifetime time.Duration) (*pair, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("make CA key: %w", err)
@@ -59,52 +75,103 @@ func newAuthority(now time.Time, lifetime time.Duration, earlier cabundle.Bundle
 	if err != nil {
 		return nil, fmt.Errorf("make CA certificate: %w", err)
 	}
-	own := cabundle.ParseExisting(encodeCertificate(der))
-	return &authority{certificate: certificate, key: key, trusted: cabundle.Merge(now, earlier, own)}, nil
+	return &pair{certificate, key}, nil
+}
+
+// newAuthority makes a CA that is valid from now for lifetime, and signs from now on; it trusts those of earlier that have
+// not expired, too.
+func newAuthority(now time.Time, lifetime time.Duration, earlier cabundle.Bundle) (*authority, error) {
+	made, err := newPair(now, lifetime)
+	if err != nil {
+		return nil, err
+	}
+	return &authority{pair: *made, trusted: cabundle.Merge(now, earlier, made.bundle()), signsSince: now}, nil
+}
+
+// bundle is p's certificate alone.
+func (p *pair) bundle() cabundle.Bundle {
+	return cabundle.ParseExisting(encodeCertificate(p.certificate.Raw))
 }
 
 // errNoAuthority says that a Secret holds no CA yet.
 var errNoAuthority = errors.New("there is no CA in it yet")
 
-// parseAuthority reads a CA out of a Secret's data. The error is errNoAuthority for a Secret without data, and says
-// what is wrong with it otherwise.
-func parseAuthority(now time.Time, data map[string][]byte) (*authority, error) {
+// parseAuthority reads a CA out of a Secret. The error is errNoAuthority for a Secret without one, and says what is wrong
+// with it otherwise. A next CA that is not good is as good as none.
+func parseAuthority(now time.Time, secret *corev1.Secret) (*authority, error) {
+	data := secret.Data
 	if len(data[certificateKey]) == 0 && len(data[privateKeyKey]) == 0 {
 		return nil, errNoAuthority
 	}
-	pair, err := tls.X509KeyPair(data[certificateKey], data[privateKeyKey])
-	if err != nil {
-		return nil, fmt.Errorf("%s and %s: %w", certificateKey, privateKeyKey, err)
-	}
-	key, ok := pair.PrivateKey.(crypto.Signer)
-	switch {
-	case !ok:
-		return nil, fmt.Errorf("%s cannot sign", privateKeyKey)
-	case !pair.Leaf.IsCA:
-		return nil, fmt.Errorf("%s is not a CA", certificateKey)
-	case now.After(pair.Leaf.NotAfter):
-		return nil, fmt.Errorf("%s expired on %s", certificateKey, pair.Leaf.NotAfter.UTC().Format(time.RFC3339))
-	}
 	trusted := cabundle.ParseExisting(data[trustedKey])
-	for _, certificate := range trusted.Certificates() {
-		if certificate.Equal(pair.Leaf) {
-			return &authority{certificate: pair.Leaf, key: key, trusted: trusted}, nil
-		}
+	signing, err := parsePair(now, data, certificateKey, privateKeyKey, trusted)
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("%s does not hold %s", trustedKey, certificateKey)
+	a := &authority{pair: *signing, trusted: trusted}
+	a.next = parseNext(now, secret)
+	if since, err := time.Parse(time.RFC3339, secret.Annotations[signsSinceAnnotation]); err == nil {
+		a.signsSince = since
+	}
+	return a, nil
 }
 
-// data returns a in the form of a Secret's data.
-func (a *authority) data() (map[string][]byte, error) {
+// parseNext returns the next CA of a Secret, or nil if it has no good one.
+func parseNext(now time.Time, secret *corev1.Secret) *pair {
+	next, err := parsePair(now, secret.Data, nextCertificateKey, nextPrivateKeyKey, cabundle.ParseExisting(secret.Data[trustedKey]))
+	if err != nil {
+		return nil
+	}
+	return next
+}
+
+// parsePair reads a CA and its key, which must be among those that are trusted.
+func parsePair(now time.Time, data map[string][]byte, certificate, privateKey string, trusted cabundle.Bundle) (*pair, error) {
+	read, err := tls.X509KeyPair(data[certificate], data[privateKey])
+	if err != nil {
+		return nil, fmt.Errorf("%s and %s: %w", certificate, privateKey, err)
+	}
+	key, ok := read.PrivateKey.(crypto.Signer)
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("%s cannot sign", privateKey)
+	case !read.Leaf.IsCA:
+		return nil, fmt.Errorf("%s is not a CA", certificate)
+	case now.After(read.Leaf.NotAfter):
+		return nil, fmt.Errorf("%s expired on %s", certificate, read.Leaf.NotAfter.UTC().Format(time.RFC3339))
+	case !trusted.Holds(read.Leaf):
+		return nil, fmt.Errorf("%s does not hold %s", trustedKey, certificate)
+	}
+	return &pair{read.Leaf, key}, nil
+}
+
+// write puts a into a Secret, in place of what is there. Other keys stay.
+func (a *authority) write(secret *corev1.Secret) error {
 	key, err := keyutil.MarshalPrivateKeyToPEM(a.key)
 	if err != nil {
-		return nil, fmt.Errorf("encode CA key: %w", err)
+		return fmt.Errorf("encode CA key: %w", err)
 	}
-	return map[string][]byte{
-		trustedKey:     a.trusted.PEM(),
-		certificateKey: encodeCertificate(a.certificate.Raw),
-		privateKeyKey:  key,
-	}, nil
+	if secret.Data == nil {
+		secret.Data = map[string][]byte{}
+	}
+	secret.Data[trustedKey] = a.trusted.PEM()
+	secret.Data[certificateKey] = encodeCertificate(a.certificate.Raw)
+	secret.Data[privateKeyKey] = key
+	delete(secret.Data, nextCertificateKey)
+	delete(secret.Data, nextPrivateKeyKey)
+	if a.next != nil {
+		if key, err = keyutil.MarshalPrivateKeyToPEM(a.next.key); err != nil {
+			return fmt.Errorf("encode CA key: %w", err)
+		}
+		secret.Data[nextCertificateKey] = encodeCertificate(a.next.certificate.Raw)
+		secret.Data[nextPrivateKeyKey] = key
+	}
+	// Without it, resync would refuse our own CA.
+	metav1.SetMetaDataAnnotation(&secret.ObjectMeta, cabundle.AllowDirectInjectionAnnotation, "true")
+	if !a.signsSince.IsZero() {
+		metav1.SetMetaDataAnnotation(&secret.ObjectMeta, signsSinceAnnotation, a.signsSince.UTC().Format(time.RFC3339))
+	}
+	return nil
 }
 
 // leaf returns a new serving certificate for names (DNS names, or IP addresses), valid from now for lifetime but not

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/util/keyutil"
 
 	"github.com/caject/caject/cabundle"
@@ -29,16 +30,21 @@ func newTestAuthority(t testing.TB, at time.Time) *authority {
 
 func dataOf(t testing.TB, a *authority) map[string][]byte {
 	t.Helper()
-	data, err := a.data()
-	if err != nil {
+	return secretOf(t, a).Data
+}
+
+func secretOf(t testing.TB, a *authority) *corev1.Secret {
+	t.Helper()
+	secret := &corev1.Secret{}
+	if err := a.write(secret); err != nil {
 		t.Fatal(err)
 	}
-	return data
+	return secret
 }
 
 func TestAnAuthoritySurvivesItsSecret(t *testing.T) {
 	a := newTestAuthority(t, now)
-	got, err := parseAuthority(now, dataOf(t, a))
+	got, err := parseAuthority(now, secretOf(t, a))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,6 +57,40 @@ func TestAnAuthoritySurvivesItsSecret(t *testing.T) {
 	}
 	if diff := cmp.Diff(a.trusted.PEM(), got.trusted.PEM()); diff != "" {
 		t.Error(diff)
+	}
+	if !got.signsSince.Equal(now) || got.next != nil {
+		t.Errorf("it signs since %v, and %v is next", got.signsSince, got.next)
+	}
+}
+
+func TestANextAuthoritySurvivesTheSecret(t *testing.T) {
+	a := newTestAuthority(t, now)
+	next, err := newPair(now, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.next, a.trusted = next, cabundle.Merge(now, a.trusted, next.bundle())
+	secret := secretOf(t, a)
+	got, err := parseAuthority(now, secret)
+	if err != nil || got.next == nil || !got.next.certificate.Equal(next.certificate) || !got.certificate.Equal(a.certificate) {
+		t.Fatalf("it is %+v, %v", got, err)
+	}
+	for sentence, key := range map[string]string{"half of it": nextPrivateKeyKey, "it is not trusted": trustedKey} {
+		half := secret.DeepCopy()
+		half.Data[key] = dataOf(t, newTestAuthority(t, now))[trustedKey]
+		if key == trustedKey {
+			half.Data[key] = a.pair.bundle().PEM()
+		}
+		if got, err := parseAuthority(now, half); err != nil || got.next != nil {
+			t.Errorf("%s: next is %v, %v", sentence, got.next, err)
+		}
+	}
+	a.next = nil
+	if err := a.write(secret); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := parseAuthority(now, secret); err != nil || got.next != nil {
+		t.Errorf("it was removed, and is %v, %v", got.next, err)
 	}
 }
 
@@ -98,7 +138,7 @@ func TestParseAuthorityRefusesWhatIsNotWhole(t *testing.T) {
 	}
 	for sentence, test := range tests {
 		t.Run(sentence, func(t *testing.T) {
-			_, err := parseAuthority(now, test.data)
+			_, err := parseAuthority(now, &corev1.Secret{Data: test.data})
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error is %v, not …%s…", err, test.want)
 			}

@@ -8,6 +8,7 @@ package certs
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -28,7 +30,10 @@ import (
 const (
 	// interval is the time between two looks when nothing happens. It is short beside any lifetime, and the clock is
 	// read anew each time, so that a machine that was suspended renews in time.
-	interval = 30 * time.Second
+	interval = 10 * time.Second
+	// patience is for how long a replica without a CA leaves it to the others to restore one: a little more than they need to
+	// notice.
+	patience = 15 * time.Second
 	// requestTimeout bounds one look.
 	requestTimeout = 10 * time.Second
 )
@@ -48,6 +53,11 @@ type Options struct {
 	Names []string
 	// CALifetime and LeafLifetime are how long a certificate is made for; each is renewed at two thirds.
 	CALifetime, LeafLifetime time.Duration
+	// TrustDelay is for how long our Configurations must have held a CA until leaves of it are served: the API servers of a
+	// control plane learn of it each for itself.
+	TrustDelay time.Duration
+	// Events takes those about the Secret.
+	Events record.EventRecorder
 	// Changed, if set, is called when the Secret holds another CA than before. It must not block.
 	Changed func(cabundle.Reference)
 }
@@ -62,6 +72,9 @@ type Keeper struct {
 
 	// Used by Start alone.
 	authority *authority
+	fresh     bool                 // authority is what the Secret held at this look
+	trusted   map[string]time.Time // since when all callers are seen to trust a CA, by fingerprint
+	missing   time.Time            // since when the Secret was seen to hold no CA while callers trust one; zero if it does
 	logged    string
 
 	mu    sync.Mutex
@@ -73,10 +86,11 @@ type Keeper struct {
 func NewKeeper(o Options, c client.Client, t targetReader, clk clock.WithTicker) *Keeper {
 	return &Keeper{
 		options: o,
-		store:   &store{client: c, name: o.Secret},
+		store:   &store{client: c, name: o.Secret, events: o.Events},
 		targets: t,
 		clock:   clk,
 		wake:    make(chan struct{}, 1),
+		trusted: map[string]time.Time{},
 	}
 }
 
@@ -105,7 +119,7 @@ func (k *Keeper) Start(ctx context.Context) error {
 			pause = retries.Step()
 		} else {
 			retries = k.backoff()
-			pause = min(wait.Jitter(interval, 0.2), k.untilRenewal())
+			pause = min(wait.Jitter(interval, 0.2), k.untilDue())
 		}
 		select {
 		case <-ctx.Done():
@@ -116,14 +130,34 @@ func (k *Keeper) Start(ctx context.Context) error {
 	}
 }
 
-// untilRenewal returns how long it is until CA or leaf is due, and at least the first step of the backoff.
-func (k *Keeper) untilRenewal() time.Duration {
+// untilDue returns how long it is until something is to be done, and at least the first step of the backoff.
+func (k *Keeper) untilDue() time.Duration {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := k.clock.Now()
-	leaf := renewAt(k.leaf.Leaf, k.options.LeafLifetime).Sub(now)
-	ca := renewAt(k.authority.certificate, k.options.CALifetime).Sub(now)
-	return max(min(leaf, ca), k.backoff().Duration)
+	until := renewAt(k.leaf.Leaf, k.options.LeafLifetime).Sub(now)
+	if !k.signed(k.leaf) {
+		until = k.untilTrusted(k.authority.certificate)
+	}
+	if k.authority.next != nil {
+		until = min(until, k.untilTrusted(k.authority.next.certificate))
+	} else {
+		until = min(until, renewAt(k.authority.certificate, k.options.CALifetime).Sub(now))
+	}
+	return max(until, k.backoff().Duration)
+}
+
+// untilTrusted returns how long it is until trustedForLong; TrustDelay if callers do not trust ca yet.
+func (k *Keeper) untilTrusted(ca *x509.Certificate) time.Duration {
+	if since, ok := k.trusted[cabundle.Fingerprint(ca)]; ok {
+		return k.options.TrustDelay - k.clock.Since(since)
+	}
+	return k.options.TrustDelay
+}
+
+// signed reports that the CA that signs now has signed leaf.
+func (k *Keeper) signed(leaf *tls.Certificate) bool {
+	return leaf != nil && leaf.Leaf.CheckSignatureFrom(k.authority.certificate) == nil
 }
 
 func (k *Keeper) backoff() wait.Backoff {
@@ -135,8 +169,8 @@ func (k *Keeper) look(ctx context.Context) outcome {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	return outcome{
-		authority:     k.lookAtAuthority(ctx),
 		configuration: k.lookAtTrust(ctx),
+		authority:     k.lookAtAuthority(ctx),
 		leaf:          k.chooseLeaf(),
 		trust:         k.verify(),
 	}
@@ -154,12 +188,17 @@ func (o outcome) state() string {
 	return fmt.Sprint(o.authority == nil, o.configuration == nil, o.leaf == nil, o.trust == nil)
 }
 
-// lookAtAuthority reads the CA, and makes or renews it. If the Secret cannot be read, the CA of before stays in use.
+// lookAtAuthority reads the CA, and takes the steps that are due. If the Secret cannot be read, the CA of before stays, but
+// signs nothing.
 func (k *Keeper) lookAtAuthority(ctx context.Context) error {
-	found, err := k.store.ensure(ctx, k.clock.Now(), k.options.CALifetime, k.authority)
-	if found == nil {
+	k.noteTrust()
+	found, err := k.store.ensure(ctx, k.clock.Now(), rotation{
+		caLifetime: k.options.CALifetime, leafLifetime: k.options.LeafLifetime, trusted: k.trustedForLong, others: k.othersMayRestore,
+	}, k.authority)
+	if k.fresh = found != nil; !k.fresh {
 		return err
 	}
+	k.missing = time.Time{}
 	changed := k.authority == nil || k.authority.trusted.Digest() != found.trusted.Digest()
 	k.authority = found
 	if changed && k.options.Changed != nil {
@@ -168,6 +207,46 @@ func (k *Keeper) lookAtAuthority(ctx context.Context) error {
 		})
 	}
 	return err
+}
+
+// noteTrust notes since when all callers are seen to trust the CA that signs, and the next one.
+func (k *Keeper) noteTrust() {
+	if k.authority == nil {
+		return
+	}
+	before := k.trusted
+	k.trusted = map[string]time.Time{}
+	pairs := []*pair{&k.authority.pair}
+	if k.authority.next != nil {
+		pairs = append(pairs, k.authority.next)
+	}
+	for _, p := range pairs {
+		if k.configured() && !k.trust.holds(p.certificate) {
+			continue
+		}
+		fingerprint := cabundle.Fingerprint(p.certificate)
+		if k.trusted[fingerprint] = before[fingerprint]; k.trusted[fingerprint].IsZero() {
+			k.trusted[fingerprint] = k.clock.Now()
+		}
+	}
+}
+
+// trustedForLong reports that all callers have been seen to trust a CA for TrustDelay.
+func (k *Keeper) trustedForLong(ca *x509.Certificate) bool {
+	since, ok := k.trusted[cabundle.Fingerprint(ca)]
+	return ok && k.clock.Since(since) >= k.options.TrustDelay
+}
+
+// othersMayRestore reports that a replica may still hold the CA that the Secret lacks: callers trust one, and not much time has
+// passed since that was seen first.
+func (k *Keeper) othersMayRestore() bool {
+	if !k.trust.any() {
+		return false
+	}
+	if k.missing.IsZero() {
+		k.missing = k.clock.Now()
+	}
+	return k.clock.Since(k.missing) < patience
 }
 
 // lookAtTrust reads our configurations. If one cannot be read, what was last seen counts.
@@ -195,7 +274,7 @@ func (k *Keeper) lookAtTrust(ctx context.Context) error {
 }
 
 // chooseLeaf makes a leaf where there is none, where the one there is due, or where another CA has taken over. A leaf
-// that the API server trusts is not given up for one that it does not trust yet.
+// that the API server trusts is not given up for one that it may not trust yet.
 func (k *Keeper) chooseLeaf() error {
 	if k.authority == nil {
 		return nil
@@ -203,17 +282,23 @@ func (k *Keeper) chooseLeaf() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := k.clock.Now()
-	if k.leaf != nil && now.Before(renewAt(k.leaf.Leaf, k.options.LeafLifetime)) &&
-		k.leaf.Leaf.CheckSignatureFrom(k.authority.certificate) == nil {
+	switch {
+	case k.signed(k.leaf) && now.Before(renewAt(k.leaf.Leaf, k.options.LeafLifetime)):
 		return nil
+	case !k.fresh:
+		return nil // another CA may sign by now; the look says why that is not known
 	}
 	next, err := k.authority.leaf(now, k.options.Names, k.options.LeafLifetime)
 	if err != nil {
 		return err
 	}
-	notYet := k.trust.verify(now, next, k.options.Names)
-	if notYet != nil && k.trust.verify(now, k.leaf, k.options.Names) == nil {
-		return fmt.Errorf("a new one waits, the one of before is served: %w", notYet)
+	if k.trust.verify(now, k.leaf, k.options.Names) == nil {
+		if notYet := k.trust.verify(now, next, k.options.Names); notYet != nil {
+			return fmt.Errorf("a new one waits, the one of before is served: %w", notYet)
+		}
+		if !k.signed(k.leaf) && !k.trustedForLong(k.authority.certificate) {
+			return nil // the one of before is served until all API servers trust the new one
+		}
 	}
 	k.leaf = next
 	return nil

@@ -2,15 +2,14 @@ package certs
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/record"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -22,65 +21,68 @@ import (
 type store struct {
 	client client.Client // not backed by a cache
 	name   types.NamespacedName
+	events record.EventRecorder
 }
 
-// ensure returns the CA that the Secret holds. If it holds none, or a damaged or expired one, or one that is due to be
-// renewed, it puts one there first: held, the CA that this process used last, if that is still good and the Secret has
-// none; else a new one. Of several replicas that do so at once one wins, and the others return what it wrote.
-// A CA that is good, but could not be renewed, is returned with the error.
-func (s *store) ensure(ctx context.Context, now time.Time, lifetime time.Duration, held *authority) (*authority, error) {
-	const tries = 5
+// ensure returns the CA that the Secret holds, and takes the steps that are due first, by r. held is what this process last
+// read or wrote, or nil. Of several replicas that write at once one wins, and the others read what it wrote. A CA that is
+// good, but with which something could not be done, is returned with the error; else, with an error, there is none.
+func (s *store) ensure(ctx context.Context, now time.Time, r rotation, held *authority) (*authority, error) {
+	const tries = 10 // several steps can be due at once
 	for range tries {
 		secret, err := s.read(ctx)
 		if err != nil {
 			return nil, err
 		}
-		current, found := parseAuthority(now, secret.Data)
-		if found == nil && now.Before(renewAt(current.certificate, lifetime)) {
-			return current, nil
+		stored, wrong := parseAuthority(now, secret)
+		left := remains{cabundle.ParseExisting(secret.Data[trustedKey]), parseNext(now, secret)}
+		wanted, step, err := r.plan(now, stored, wrong, held, left)
+		if err != nil || step == nothing {
+			return wanted, err
 		}
-		next, err := s.successor(ctx, now, lifetime, held, secret, found)
-		if err != nil {
-			return current, err
+		if err := wanted.write(secret); err != nil {
+			return stored, err
 		}
-		if secret.Data, err = next.data(); err != nil {
-			return current, err
-		}
-		// Without it, resync would refuse our own CA.
-		metav1.SetMetaDataAnnotation(&secret.ObjectMeta, cabundle.AllowDirectInjectionAnnotation, "true")
-		// The update carries the resourceVersion that was read.
+		// It carries the resourceVersion that was read.
 		err = s.client.Update(ctx, secret, client.FieldOwner(target.FieldManager))
-		if err == nil {
-			return next, nil
-		}
-		if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
-			return current, fmt.Errorf("update Secret %s: %w", s.name, err)
+		switch {
+		case err == nil:
+			s.say(ctx, secret, step, wrong)
+			held = wanted
+		case !apierrors.IsConflict(err) && !apierrors.IsNotFound(err):
+			return stored, fmt.Errorf("update Secret %s: %w", s.name, err)
 		}
 	}
 	return nil, fmt.Errorf("update Secret %s: others changed it %d times in a row", s.name, tries)
 }
 
-// successor returns what the Secret should hold instead of what was found in it (found is why that is not good, or
-// nil if it is only due to be renewed).
-func (s *store) successor(ctx context.Context, now time.Time, lifetime time.Duration, held *authority, secret *corev1.Secret, found error) (*authority, error) {
+// say says by log line and Event what was done.
+func (s *store) say(ctx context.Context, secret *corev1.Secret, step step, wrong error) {
 	logger := log.FromContext(ctx).WithValues("secret", s.name)
-	if errors.Is(found, errNoAuthority) && held != nil && now.Before(renewAt(held.certificate, lifetime)) {
-		logger.Info("Restoring the CA: the Secret was emptied or deleted")
-		return held, nil
+	warn := func(text string) {
+		logger.Info(text, "reason", wrong.Error())
+		s.events.Event(secret, corev1.EventTypeWarning, "CA"+string(step), fmt.Sprintf("%s (it held no good one: %v)", text, wrong))
 	}
-	switch {
-	case found == nil:
-		logger.Info("Renewing the CA")
-	case errors.Is(found, errNoAuthority):
-		logger.Info("Making a CA")
-	default:
-		logger.Error(found, "Replacing the CA: the Secret does not hold a good one")
+	note := func(text string) {
+		logger.Info(text)
+		s.events.Event(secret, corev1.EventTypeNormal, "CA"+string(step), text)
 	}
-	earlier := cabundle.ParseExisting(secret.Data[trustedKey])
-	if held != nil {
-		earlier = cabundle.Merge(now, earlier, held.trusted)
+	switch step {
+	case create:
+		note("Made a CA for caject's own certificates")
+	case restore:
+		warn("Restored the CA of caject's own certificates")
+	case replace:
+		warn("Replaced the CA of caject's own certificates")
+	case adopt:
+		note("Another CA was put there; the one before stays trusted while certificates of it may be served")
+	case prepare:
+		note("Made the next CA; it signs once all API servers trust it")
+	case promote:
+		note("The next CA signs from now on")
+	case drop:
+		note("A former CA is not trusted any more: no certificate of it can be valid")
 	}
-	return newAuthority(now, lifetime, earlier)
 }
 
 // read returns the Secret, and makes it without data if it is not there.

@@ -20,18 +20,34 @@ type trust struct {
 type webhookTrust struct {
 	configuration cabundle.Target
 	name          string
+	trusted       cabundle.Bundle
 	roots         *x509.CertPool
 }
 
 // add reads the caBundles of one of our configurations.
 func (t *trust) add(configuration cabundle.Target, object cabundle.Object) {
 	for _, field := range object.Fields {
-		roots := x509.NewCertPool()
-		for _, certificate := range cabundle.ParseExisting(field.CABundle).Certificates() {
+		trusted, roots := cabundle.ParseExisting(field.CABundle), x509.NewCertPool()
+		for _, certificate := range trusted.Certificates() {
 			roots.AddCert(certificate)
 		}
-		t.webhooks = append(t.webhooks, webhookTrust{configuration: configuration, name: field.Webhook, roots: roots})
+		t.webhooks = append(t.webhooks, webhookTrust{configuration: configuration, name: field.Webhook, trusted: trusted, roots: roots})
 	}
+}
+
+// holds reports that each webhook trusts ca.
+func (t *trust) holds(ca *x509.Certificate) bool {
+	return t.exists() && !slices.ContainsFunc(t.webhooks, func(w webhookTrust) bool { return !w.trusted.Holds(ca) })
+}
+
+// any reports that a webhook trusts some CA: somebody has put it there.
+func (t *trust) any() bool {
+	return t != nil && slices.ContainsFunc(t.webhooks, func(w webhookTrust) bool { return !w.trusted.Empty() })
+}
+
+// exists reports that the configuration that must be there is, with webhooks.
+func (t *trust) exists() bool {
+	return t != nil && slices.ContainsFunc(t.webhooks, func(w webhookTrust) bool { return w.configuration == t.configuration })
 }
 
 // verify returns why the API server would not accept leaf under each of names at now, or nil if it would.
@@ -42,7 +58,7 @@ func (t *trust) verify(now time.Time, leaf *tls.Certificate, names []string) err
 	if t == nil {
 		return errors.New("the webhook configuration has not been read yet")
 	}
-	if !slices.ContainsFunc(t.webhooks, func(w webhookTrust) bool { return w.configuration == t.configuration }) {
+	if !t.exists() {
 		return fmt.Errorf("%s does not exist, or has no webhooks", t.configuration)
 	}
 	for _, webhook := range t.webhooks {

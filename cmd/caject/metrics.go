@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -106,7 +107,7 @@ type certificates interface {
 }
 
 // source returns what serves the certificate, or nil if m asks for none. c is not backed by a cache.
-func (m *metricsTLS) source(c client.Client, caLifetime time.Duration) (certificates, error) {
+func (m *metricsTLS) source(c client.Client, caLifetime time.Duration, events record.EventRecorder) (certificates, error) {
 	switch {
 	case m.fromFiles():
 		watcher, err := certwatcher.New(m.certFile, m.keyFile)
@@ -120,18 +121,19 @@ func (m *metricsTLS) source(c client.Client, caLifetime time.Duration) (certific
 			Names:        m.dnsNames,
 			CALifetime:   max(caLifetime, m.leafDuration),
 			LeafLifetime: m.leafDuration,
+			Events:       events,
 		}, c, nil, clock.RealClock{}), nil
 	}
 	return nil, nil
 }
 
 // addMetricsServer serves /metrics, unless it is switched off. c is not backed by a cache.
-func addMetricsServer(mgr manager.Manager, o *options, c client.Client) error {
+func addMetricsServer(mgr manager.Manager, o *options, c client.Client, events record.EventRecorder) error {
 	if o.metricsListenAddress == "0" {
 		return nil
 	}
 	options := metricsserver.Options{BindAddress: o.metricsListenAddress}
-	source, err := o.metricsTLS.source(c, o.caLifetime)
+	source, err := o.metricsTLS.source(c, o.caLifetime, events)
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,7 @@ type options struct {
 	servingNames         []string
 	caLifetime           time.Duration
 	leafLifetime         time.Duration
+	trustDelay           time.Duration
 
 	resyncInterval time.Duration
 	retireAfter    time.Duration
@@ -79,6 +80,7 @@ func defaultOptions() *options {
 		profilerAddress:      "localhost:6060",
 		caLifetime:           365 * 24 * time.Hour,
 		leafLifetime:         7 * 24 * time.Hour,
+		trustDelay:           time.Minute,
 		resyncInterval:       30 * time.Second,
 		leaderElection: leaderElection{
 			enabled:       true,
@@ -113,6 +115,8 @@ func (o *options) addFlags(flags *pflag.FlagSet) {
 		"How long caject's own CA is valid; it is renewed at two thirds.")
 	flags.DurationVar(&o.leafLifetime, "leaf-lifetime", o.leafLifetime,
 		"How long the serving certificate is valid; it is renewed at two thirds.")
+	flags.DurationVar(&o.trustDelay, "ca-trust-delay", o.trustDelay,
+		"How long caject's configurations must have held a new CA until it signs: every API server learns of it for itself.")
 
 	flags.StringVar(&o.healthListenAddress, "health-listen-address", o.healthListenAddress,
 		"Host and port on which /livez and /readyz are served; 0 switches them off.")
@@ -263,6 +267,9 @@ func (o *options) validateServing(wrong *mistakes) {
 		if lifetime < time.Second {
 			wrong.add(flag, "%s is less than a second", lifetime)
 		}
+	}
+	if o.trustDelay < 0 || o.trustDelay > o.caLifetime/6 {
+		wrong.add("ca-trust-delay", "%s is not between 0 and a sixth of --ca-lifetime, %s", o.trustDelay, o.caLifetime/6)
 	}
 	if o.leafLifetime > o.caLifetime {
 		wrong.add("leaf-lifetime", "%s is longer than --ca-lifetime, %s", o.leafLifetime, o.caLifetime)

@@ -83,7 +83,7 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 	var ready []healthz.Checker
 	if o.serves() {
 		// Each tells the other: the keeper that the CA has changed, resync that our configuration has.
-		keeper := newKeeper(o, reader, targets, func(ref cabundle.Reference) { loop.Changed(ref) })
+		keeper := newKeeper(o, reader, targets, recorder, func(ref cabundle.Reference) { loop.Changed(ref) })
 		loopOptions.Own = o.ownConfigurations()
 		loopOptions.Observe = func(t cabundle.Target) {
 			if slices.Contains(loopOptions.Own, t) {
@@ -107,7 +107,7 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 		crmetrics.Registry.Register(loop),
 		loop.SetupWithManager(mgr),
 		addHealthServer(mgr, o.healthListenAddress, ready...),
-		addMetricsServer(mgr, o, reader),
+		addMetricsServer(mgr, o, reader, recorder),
 	); err != nil {
 		return fmt.Errorf("set up: %w", err)
 	}
@@ -153,13 +153,15 @@ func newEventRecorder(config *rest.Config, mgr manager.Manager) (_ record.EventR
 }
 
 // newKeeper returns what looks after our serving certificate, and calls changed when its CA has changed.
-func newKeeper(o *options, reader client.Client, targets *target.Client, changed func(cabundle.Reference)) *certs.Keeper {
+func newKeeper(o *options, reader client.Client, targets *target.Client, events record.EventRecorder, changed func(cabundle.Reference)) *certs.Keeper {
 	return certs.NewKeeper(certs.Options{
 		Secret:         o.caSecretName(),
 		Configurations: o.ownConfigurations(),
 		Names:          o.servingNames,
 		CALifetime:     o.caLifetime,
 		LeafLifetime:   o.leafLifetime,
+		TrustDelay:     o.trustDelay,
+		Events:         events,
 		Changed:        changed,
 	}, reader, targets, clock.RealClock{})
 }

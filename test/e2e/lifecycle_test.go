@@ -12,9 +12,7 @@ import (
 	"testing"
 	"time"
 
-	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/caject/caject/test/playground"
@@ -52,43 +50,6 @@ func (i *installation) works(t *testing.T, name string) {
 	if err := holds(crd, ca); err != nil {
 		t.Error("in the answer to the create:", err)
 	}
-}
-
-func TestReplicasThatStartTogetherAgreeOnOneCA(t *testing.T) {
-	t.Parallel()
-	i := own(t)
-	const replicas = 3
-	var processes []*playground.Process
-	var ports []int
-	for n := range replicas {
-		ports = append(ports, i.WebhookPort)
-		if n > 0 {
-			health := freePort(t)
-			ports[n] = freePort(t)
-			replica := *i
-			installation := *i.Installation
-			replica.Installation, installation.HealthPort = &installation, health
-			processes = append(processes, replica.run(t, fmt.Sprintf("caject-%d.log", n),
-				fmt.Sprintf("--webhook-listen-address=:%d", ports[n]),
-				fmt.Sprintf("--health-listen-address=:%d", health), "--metrics-listen-address=0"))
-			continue
-		}
-		processes = append(processes, i.run(t, "caject-0.log"))
-	}
-	for _, process := range processes {
-		if err := process.WaitReady(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	secret := i.caSecret(t)
-	configuration := playground.NewMutating("caject", 0, nil)
-	i.filled(t, configuration, secret.Data["ca.crt"])
-	for n, port := range ports {
-		if _, err := served(port, secret.Data["tls.crt"]); err != nil {
-			t.Errorf("replica %d: %v", n, err)
-		}
-	}
-	i.works(t, "replicas")
 }
 
 func freePort(t *testing.T) int {
@@ -159,77 +120,6 @@ func TestTheAPIServerIsAway(t *testing.T) {
 	}
 }
 
-func TestTheCASecretIsPutRight(t *testing.T) {
-	t.Parallel()
-	i := own(t)
-	process := i.run(t, "caject.log", "--resync-interval=1s")
-	if err := process.WaitReady(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	first := i.caSecret(t)
-
-	t.Run("deleted: the CA in memory is restored", func(t *testing.T) {
-		if err := i.client.Delete(t.Context(), first.DeepCopy()); err != nil {
-			t.Fatal(err)
-		}
-		// A restart of a replica, or the next look, brings it back; here the change of our configuration does.
-		touch(t, i)
-		eventually(t, "restore", func(ctx context.Context) error {
-			secret := &corev1.Secret{}
-			if err := i.client.Get(ctx, client.ObjectKeyFromObject(first), secret); err != nil {
-				return err
-			}
-			if string(secret.Data["tls.crt"]) != string(first.Data["tls.crt"]) {
-				return errors.New("it holds another CA, or none")
-			}
-			return nil
-		})
-	})
-	t.Run("damaged: replaced, and trusted before it is used", func(t *testing.T) {
-		secret := i.caSecret(t)
-		secret.Data["tls.key"] = []byte("damaged")
-		if err := i.client.Update(t.Context(), secret); err != nil {
-			t.Fatal(err)
-		}
-		touch(t, i)
-		eventually(t, "replace", func(ctx context.Context) error {
-			secret := &corev1.Secret{}
-			if err := i.client.Get(ctx, client.ObjectKeyFromObject(first), secret); err != nil {
-				return err
-			}
-			if string(secret.Data["tls.crt"]) == string(first.Data["tls.crt"]) {
-				return errors.New("not yet")
-			}
-			_, err := served(i.WebhookPort, secret.Data["tls.crt"])
-			return err
-		})
-		if err := process.WaitReady(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	})
-	i.works(t, "secret")
-}
-
-// touch changes caject's own configuration a little, and so wakes it.
-func touch(t *testing.T, i *installation) {
-	t.Helper()
-	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
-		configuration := &admissionregistrationv1.MutatingWebhookConfiguration{}
-		if err := i.client.Get(t.Context(), client.ObjectKey{Name: "caject"}, configuration); err != nil {
-			return err
-		}
-		seconds := int32(2)
-		if configuration.Webhooks[0].TimeoutSeconds != nil && *configuration.Webhooks[0].TimeoutSeconds == seconds {
-			seconds = 3
-		}
-		configuration.Webhooks[0].TimeoutSeconds = &seconds
-		return i.client.Update(t.Context(), configuration)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // TestAnUpgradeThatWipesOurOwnConfiguration is helm upgrade --force, or kubectl replace of the chart's manifests.
 func TestAnUpgradeThatWipesOurOwnConfiguration(t *testing.T) {
 	t.Parallel()
@@ -277,39 +167,4 @@ func TestAURLInsteadOfTheService(t *testing.T) {
 		t.Fatal(err)
 	}
 	i.works(t, "url")
-}
-
-// TestRenewal runs caject with certificates that last seconds. The API server calls it all the while.
-func TestRenewal(t *testing.T) {
-	t.Parallel()
-	i := own(t)
-	process := i.run(t, "caject.log", "--ca-lifetime=15s", "--leaf-lifetime=6s", "--resync-interval=1s")
-	if err := process.WaitReady(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	ca := playground.NewCA("renewal")
-	i.create(t, playground.NewSecret(namespace, "renewal", ca))
-	cas, leaves := map[string]bool{}, map[string]bool{}
-	for n := 0; len(cas) < 3 || len(leaves) < 5; n++ {
-		if n > 200 {
-			t.Fatalf("after %d objects it has had %d CAs and %d leaves", n, len(cas), len(leaves))
-		}
-		crd := playground.NewCRD(fmt.Sprintf("renewal%03d", n), playground.FromSecret(namespace, "renewal"))
-		i.create(t, crd)
-		i.filled(t, crd, ca)
-		secret := i.caSecret(t)
-		leaf, err := served(i.WebhookPort, secret.Data["ca.crt"])
-		if err != nil {
-			t.Fatal(err)
-		}
-		cas[string(secret.Data["tls.crt"])], leaves[leaf.SerialNumber.String()] = true, true
-		time.Sleep(200 * time.Millisecond)
-	}
-	if err := process.WaitReady(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	i.works(t, "renewed")
-	if trusted := len(i.caSecret(t).Data["ca.crt"]); trusted > 64<<10 {
-		t.Errorf("the bundle of caject's own CA has grown to %d bytes", trusted)
-	}
 }

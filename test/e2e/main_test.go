@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -301,7 +302,7 @@ func (i *installation) event(t *testing.T, object client.Object, reason string) 
 	text := ""
 	eventually(t, fmt.Sprintf("Event %s on %s", reason, object.GetName()), func(ctx context.Context) error {
 		var list corev1.EventList
-		if err := i.client.List(ctx, &list, client.InNamespace("default")); err != nil {
+		if err := i.client.List(ctx, &list, client.InNamespace(cmp.Or(object.GetNamespace(), "default"))); err != nil {
 			return err
 		}
 		for _, event := range list.Items {

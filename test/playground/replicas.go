@@ -1,0 +1,176 @@
+package playground
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// Replica is one of several caject.
+type Replica struct {
+	*Process
+	WebhookPort, HealthPort, MetricsPort int
+
+	draining bool // it is called no more
+}
+
+// Replicas are several caject behind the chart's Service. What a Service does in a cluster, a small balancer does here: it
+// takes the connections to Installation.WebhookPort to those that are ready, in turn.
+type Replicas struct {
+	installation *Installation
+	listener     net.Listener
+	stop         context.CancelFunc
+	done         sync.WaitGroup
+
+	mu       sync.Mutex
+	replicas []*Replica
+	ready    []*Replica
+	turn     int
+}
+
+// readyInterval is how often the balancer asks the replicas whether they are ready.
+const readyInterval = 50 * time.Millisecond
+
+// NewReplicas starts the balancer, without any replica behind it.
+func NewReplicas(i *Installation) (*Replicas, error) {
+	listener, err := net.Listen("tcp", net.JoinHostPort("localhost", strconv.Itoa(i.WebhookPort)))
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	r := &Replicas{installation: i, listener: listener, stop: stop}
+	r.done.Go(r.serve)
+	r.done.Go(func() { r.follow(ctx) })
+	return r, nil
+}
+
+// Start starts one more replica, with args behind those of the chart. Its log is caject-N.log in dir.
+func (r *Replicas) Start(program, dir string, args ...string) (*Replica, error) {
+	replica := &Replica{}
+	if err := FreePorts(&replica.WebhookPort, &replica.HealthPort, &replica.MetricsPort); err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	command := r.installation.Command(program,
+		fmt.Sprintf("--webhook-listen-address=localhost:%d", replica.WebhookPort),
+		fmt.Sprintf("--health-listen-address=localhost:%d", replica.HealthPort),
+		fmt.Sprintf("--metrics-listen-address=localhost:%d", replica.MetricsPort))
+	var err error
+	replica.Process, err = StartProcess(append(command, args...), replica.HealthPort, filepath.Join(dir, fmt.Sprintf("caject-%d.log", len(r.replicas))))
+	if err != nil {
+		return nil, err
+	}
+	r.replicas = append(r.replicas, replica)
+	return replica, nil
+}
+
+// WaitReady returns once all replicas are ready, and are called.
+func (r *Replicas) WaitReady(ctx context.Context) error {
+	for _, replica := range r.all() {
+		if err := replica.WaitReady(ctx); err != nil {
+			return err
+		}
+	}
+	time.Sleep(2 * readyInterval)
+	return nil
+}
+
+// StopGently ends a replica as a kubelet does: it is called no more, a moment later it is told to end.
+func (r *Replicas) StopGently(replica *Replica) error {
+	r.mu.Lock()
+	replica.draining = true
+	r.mu.Unlock()
+	time.Sleep(4 * readyInterval)
+	return replica.Stop()
+}
+
+// Stop ends the replicas and the balancer.
+func (r *Replicas) Stop() error {
+	r.stop()
+	err := r.listener.Close()
+	for _, replica := range r.all() {
+		err = errors.Join(err, replica.Stop())
+	}
+	r.done.Wait()
+	return err
+}
+
+func (r *Replicas) all() []*Replica {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]*Replica(nil), r.replicas...)
+}
+
+// follow asks the replicas whether they are ready.
+func (r *Replicas) follow(ctx context.Context) {
+	for {
+		var ready []*Replica
+		for _, replica := range r.all() {
+			probe, cancel := context.WithTimeout(ctx, time.Second)
+			if replica.Ready(probe) {
+				ready = append(ready, replica)
+			}
+			cancel()
+		}
+		r.mu.Lock()
+		r.ready = ready
+		r.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(readyInterval):
+		}
+	}
+}
+
+// next returns the replica whose turn it is, or nil if none is ready.
+func (r *Replicas) next() *Replica {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for range r.ready {
+		r.turn++
+		if replica := r.ready[r.turn%len(r.ready)]; !replica.draining {
+			return replica
+		}
+	}
+	return nil
+}
+
+func (r *Replicas) serve() {
+	for {
+		connection, err := r.listener.Accept()
+		if err != nil {
+			return
+		}
+		go r.forward(connection)
+	}
+}
+
+// forward copies bytes between a caller and a replica until one of them is done.
+func (r *Replicas) forward(caller net.Conn) {
+	defer caller.Close()
+	replica := r.next()
+	if replica == nil {
+		return
+	}
+	callee, err := net.DialTimeout("tcp", net.JoinHostPort("localhost", strconv.Itoa(replica.WebhookPort)), time.Second)
+	if err != nil {
+		return
+	}
+	defer callee.Close()
+	var both sync.WaitGroup
+	for _, way := range [][2]net.Conn{{caller, callee}, {callee, caller}} {
+		both.Go(func() {
+			_, _ = io.Copy(way[0], way[1]) // it ends when one side does
+			_ = way[0].Close()
+		})
+	}
+	both.Wait()
+}
