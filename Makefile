@@ -10,6 +10,8 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 BUILD := CGO_ENABLED=0 go build -trimpath
 # yes or no: whether make up starts caject, too.
 CAJECT ?= yes
+# How many caject make up starts.
+REPLICAS ?= 1
 
 .PHONY: help
 help: ## Show this.
@@ -68,9 +70,9 @@ assets: ## Build etcd, kube-apiserver, kubectl and helm into bin/, once (ten min
 	@test/controlplane/build
 
 .PHONY: up
-up: build assets ## Start a playground and leave it running; its files are in .run. CAJECT=no: all but caject.
+up: build assets ## Start a playground and leave it running; its files are in .run. CAJECT=no: all but caject. REPLICAS=n: several of it.
 	@cd test && go build -o ../bin/playground ./cmd/playground
-	@bin/playground up -caject=$(CAJECT)
+	@bin/playground up -caject=$(CAJECT) -replicas=$(REPLICAS)
 
 .PHONY: down
 down: ## End the playground and remove .run with its logs.

@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/alive"
 	"github.com/caject/caject/cabundle/source"
 )
 
@@ -69,6 +70,7 @@ type Keeper struct {
 	targets targetReader
 	clock   clock.WithTicker
 	wake    chan struct{}
+	looks   *alive.Loop
 
 	// Used by Start alone.
 	authority *authority
@@ -90,6 +92,7 @@ func NewKeeper(o Options, c client.Client, t targetReader, clk clock.WithTicker)
 		targets: t,
 		clock:   clk,
 		wake:    make(chan struct{}, 1),
+		looks:   alive.NewLoop("the keeper of the certificates", 6*requestTimeout, 2*interval, clk),
 		trusted: map[string]time.Time{},
 	}
 }
@@ -166,6 +169,7 @@ func (k *Keeper) backoff() wait.Backoff {
 
 // look brings CA, leaf and what we know of the API server's trust up to date.
 func (k *Keeper) look(ctx context.Context) outcome {
+	defer k.looks.Turn()()
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	return outcome{
@@ -316,6 +320,9 @@ func (k *Keeper) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) 
 
 // Ready returns nil if the API server trusts the certificate that is being served: a healthz.Checker.
 func (k *Keeper) Ready(*http.Request) error { return k.verify() }
+
+// Alive returns why the Keeper is taken to hang, or nil: a healthz.Checker.
+func (k *Keeper) Alive(r *http.Request) error { return k.looks.Check(r) }
 
 func (k *Keeper) verify() error {
 	k.mu.Lock()

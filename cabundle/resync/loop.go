@@ -37,6 +37,7 @@ func (r *Resync) loop(ctx context.Context) error {
 // readAll reads each referenced source once, from the API server's watch cache, and has those targets looked at that
 // were filled from something else, or hold a certificate that has expired.
 func (r *Resync) readAll(ctx context.Context) {
+	defer r.rounds.Turn()()
 	start := r.clock.Now()
 	var group errgroup.Group
 	group.SetLimit(workers)

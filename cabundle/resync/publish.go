@@ -25,6 +25,7 @@ import (
 	crsource "sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/alive"
 	"github.com/caject/caject/cabundle/source"
 	"github.com/caject/caject/cabundle/v1alpha1"
 )
@@ -46,6 +47,7 @@ type publisher struct {
 	sources sourceReader
 	tracker *tracker
 	options *Options
+	work    *alive.Loop
 	events  record.EventRecorder
 	clock   clock.Clock
 
@@ -56,7 +58,11 @@ type publisher struct {
 }
 
 func newPublisher(b bundles, s sourceReader, t *tracker, o *Options, e record.EventRecorder, clk clock.Clock) *publisher {
-	return &publisher{bundles: b, sources: s, tracker: t, options: o, events: e, clock: clk, publications: map[cabundle.Reference]*publication{}}
+	return &publisher{
+		bundles: b, sources: s, tracker: t, options: o, events: e, clock: clk,
+		work:         alive.NewLoop("publishing", hangs, 0, clk),
+		publications: map[cabundle.Reference]*publication{},
+	}
 }
 
 // changed has a source's CABundle looked at soon.
@@ -67,12 +73,17 @@ func (p *publisher) changed(ref cabundle.Reference) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.queue != nil {
-		p.queue.AddAfter(ref, statusDelay)
+		delay := statusDelay
+		if !p.options.leads() {
+			delay = followStatusAfter
+		}
+		p.queue.AddAfter(ref, delay)
 	}
 }
 
 // Reconcile brings the CABundle of a source up to date, or removes it. Its error is always nil.
 func (p *publisher) Reconcile(ctx context.Context, ref cabundle.Reference) (reconcile.Result, error) {
+	defer p.work.Turn()()
 	of := p.of(ref)
 	of.writing.Lock()
 	defer of.writing.Unlock()

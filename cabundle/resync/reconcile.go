@@ -52,6 +52,7 @@ func (l look) toWrite() bool { return len(l.patch)+len(l.disown) > 0 }
 // Reconcile looks at one target and puts it right. Its error is always nil: what cannot be done yet is tried again,
 // and reported once rather than at each try.
 func (r *Resync) Reconcile(ctx context.Context, target cabundle.Target) (reconcile.Result, error) {
+	defer r.work.Turn()()
 	known, ok := r.tracker.get(target)
 	switch {
 	case !ok:
@@ -60,6 +61,8 @@ func (r *Resync) Reconcile(ctx context.Context, target cabundle.Target) (reconci
 		return reconcile.Result{}, nil
 	case !known.due(r.clock.Now()):
 		return reconcile.Result{}, nil
+	case r.left(target, known) > 0:
+		return reconcile.Result{RequeueAfter: r.left(target, known)}, nil
 	case r.clock.Now().Before(known.notBefore):
 		// Somebody changes it as often as caject writes it. Nobody wins such a fight by being faster.
 		return reconcile.Result{RequeueAfter: known.notBefore.Sub(r.clock.Now())}, nil
@@ -76,7 +79,7 @@ func (r *Resync) Reconcile(ctx context.Context, target cabundle.Target) (reconci
 			if found := r.lookAtSource(ctx, known, source.Cached); found.problem != nil {
 				return r.settle(ctx, target, known, found), nil
 			}
-		} else if !known.work {
+		} else if !known.work || !r.options.leads() {
 			if found := r.look(ctx, target, known, source.Cached); found.right() && found.isOf(known) {
 				return r.settle(ctx, target, known, found), nil
 			}
@@ -225,7 +228,7 @@ func (r *Resync) settle(ctx context.Context, target cabundle.Target, known state
 	known.unknownSince = since
 	reported := r.report(ctx, target, known, found.problem)
 	r.tracker.update(target, known.uid, func(s *state) {
-		s.reported, s.unknownSince = reported, since
+		s.reported, s.unknownSince, s.dueSince = reported, since, time.Time{}
 		if unknown {
 			s.checked = "" // and what was known before stays
 			return

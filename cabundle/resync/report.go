@@ -53,6 +53,9 @@ func (r *Resync) report(ctx context.Context, target cabundle.Target, known state
 		logger.V(1).Info("Not injected yet", "reason", problem.Reason, "detail", problem.Detail)
 		return known.reported
 	}
+	if !r.options.leads() {
+		return known.reported // the leader does
+	}
 	text := string(problem.Reason) + ": " + problem.Detail
 	if text != known.reported {
 		logger.Info("Not injected", "reason", problem.Reason, "detail", problem.Detail, "remedy", problem.Remedy)

@@ -24,6 +24,7 @@ import (
 	crsource "sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/alive"
 	"github.com/caject/caject/cabundle/metrics"
 	"github.com/caject/caject/cabundle/source"
 )
@@ -36,6 +37,12 @@ const (
 	// firstRetry is the wait after the first "not yet", and between the first two writes of a target; it doubles up to
 	// Options.Interval.
 	firstRetry = 50 * time.Millisecond
+	// followAfter is how much time a replica that does not lead leaves the leader to put a target right, and followStatusAfter
+	// to bring a CABundle up to date.
+	followAfter       = time.Second
+	followStatusAfter = 3 * time.Second
+	// hangs is how long one target, or one round of the periodic loop, can take at most: some requests of requestTimeout.
+	hangs = 2 * time.Minute
 )
 
 type sourceReader interface {
@@ -63,6 +70,9 @@ type Options struct {
 	// LeaderElection says that only the manager's leader looks after targets. Else every replica does: writes are
 	// guarded, so two that do the same do no harm.
 	LeaderElection bool
+	// Leads, if set, says whether this is the replica that acts at once. The others act on what is still wrong followAfter
+	// later, and tell nobody of it.
+	Leads func() bool
 	// Publish, if set, is the client by which each source's bundle is published as a CABundle. It has no cache behind it.
 	Publish client.Client
 	// RetireAfter is how long after a certificate was last seen in its source it leaves the targets, expired or not; 0 means
@@ -90,6 +100,7 @@ type Resync struct {
 	publisher *publisher // nil if nothing is published
 	// policyFailed is when a policy was last found not to fill a target, in nanoseconds since 1970.
 	policyFailed atomic.Int64
+	work, rounds *alive.Loop
 	retries      workqueue.TypedRateLimiter[cabundle.Target]
 	writes       workqueue.TypedRateLimiter[cabundle.Target]
 }
@@ -114,6 +125,8 @@ func New(o Options, s sourceReader, t targetClient, e record.EventRecorder, m *m
 		clock:   c,
 		tracker: newTracker(),
 		hints:   hints{current: map[cabundle.Reference]*hint{}},
+		work:    alive.NewLoop("resync of targets", hangs, 0, c),
+		rounds:  alive.NewLoop("the periodic resync", hangs, time.Duration(float64(o.Interval)*(1+jitter)), c),
 		retries: workqueue.NewTypedItemExponentialFailureRateLimiter[cabundle.Target](firstRetry, o.Interval),
 		writes:  workqueue.NewTypedItemExponentialFailureRateLimiter[cabundle.Target](firstRetry, o.Interval),
 	}

@@ -37,6 +37,7 @@ type state struct {
 	problem      cabundle.Reason // that it came to; empty if all is right
 	sourceExpiry time.Time       // when the first certificate of the source expires; zero if that is not known
 
+	dueSince     time.Time // when it was first left to the leader; zero if it was not
 	unknownSince time.Time // when looks began to come to nothing: see Problem.Outage
 	takenOver    bool      // cert-manager's cainjector was removed from its owners
 	notBefore    time.Time // when caject may write it again
@@ -128,6 +129,31 @@ func (t *tracker) get(target cabundle.Target) (state, bool) {
 		return state{}, false
 	}
 	return *s, true
+}
+
+// dueSince returns since when target is left to the leader: now, if it was not before.
+func (t *tracker) dueSince(target cabundle.Target, now time.Time) time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s, ok := t.states[target]
+	switch {
+	case !ok:
+		return now
+	case s.dueSince.IsZero():
+		s.dueSince = now
+	}
+	return s.dueSince
+}
+
+// enqueueDue enqueues all targets that need a look at now.
+func (t *tracker) enqueueDue(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for target, s := range t.states {
+		if s.due(now) {
+			t.add(target)
+		}
+	}
 }
 
 // update changes what is known of the target that had the given uid, if it is still there.

@@ -95,8 +95,11 @@ func (r *Resync) see(kind cabundle.Kind, o any, changed bool) {
 
 // wanted reports that target is looked after.
 func (r *Resync) wanted(target cabundle.Target) bool {
-	return slices.Contains(r.options.Own, target) || slices.Contains(r.options.Kinds, target.Kind)
+	return r.own(target) || slices.Contains(r.options.Kinds, target.Kind)
 }
+
+// own reports that target is a configuration of caject's own.
+func (r *Resync) own(target cabundle.Target) bool { return slices.Contains(r.options.Own, target) }
 
 func (r *Resync) gone(kind cabundle.Kind, o any) {
 	if tombstone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {

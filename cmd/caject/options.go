@@ -142,7 +142,8 @@ func (o *options) addFlags(flags *pflag.FlagSet) {
 			gateServerSideApply+" has no effect.")
 
 	flags.BoolVar(&o.leaderElection.enabled, "leader-elect", o.leaderElection.enabled,
-		"Without --ca-secret: of several processes only the holder of the Lease "+leaseName+" works. (With it all do.)")
+		"Of several processes the holder of a Lease acts at once, and the others a moment later on what is still wrong. "+
+			"Without --ca-secret only the holder works, and the Lease is "+leaseName+"; with it, it has the name of --webhook-configuration.")
 	flags.StringVar(&o.leaderElection.namespace, "leader-election-namespace", o.leaderElection.namespace,
 		"Namespace of the Lease.")
 	flags.DurationVar(&o.leaderElection.leaseDuration, "leader-election-lease-duration", o.leaderElection.leaseDuration,

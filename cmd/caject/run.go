@@ -80,7 +80,7 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 		loopOptions.Publish = reader
 	}
 	var loop *resync.Resync
-	var ready []healthz.Checker
+	var live, ready []healthz.Checker
 	if o.serves() {
 		// Each tells the other: the keeper that the CA has changed, resync that our configuration has.
 		keeper := newKeeper(o, reader, targets, recorder, func(ref cabundle.Reference) { loop.Changed(ref) })
@@ -90,7 +90,7 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 				keeper.Wake()
 			}
 		}
-		server := newWebhookServer(o, keeper)
+		server := &drainingServer{Server: newWebhookServer(o, keeper)}
 		server.Register(webhook.InjectPath, webhook.NewHandler(webhook.NewInjector(o.kinds(), o.combine(), sources, counters, clock.RealClock{})))
 		if o.hintConfiguration != "" {
 			server.Register(webhook.HintPath, webhook.NewHandler(webhook.NewHinter(func(ref cabundle.Reference) { loop.Hint(ctx, ref) })))
@@ -98,7 +98,18 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 		if err := errors.Join(mgr.Add(keeper), mgr.Add(server)); err != nil {
 			return fmt.Errorf("set up: %w", err)
 		}
-		ready = append(ready, keeper.Ready, server.StartedChecker())
+		live, ready = append(live, keeper.Alive), append(ready, keeper.Ready, server.StartedChecker(), server.Ready)
+		if o.leaderElection.enabled {
+			lead, err := newLeader(o, config, mgr.GetHTTPClient())
+			if err != nil {
+				return err
+			}
+			lead.elected = func() { loop.Elected() }
+			loopOptions.Leads = lead.Leads
+			if err := mgr.Add(lead); err != nil {
+				return fmt.Errorf("set up: %w", err)
+			}
+		}
 	} else {
 		logger.Info("No --ca-secret: admission is not served, targets are filled after they were written")
 	}
@@ -106,7 +117,7 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 	if err := errors.Join(
 		crmetrics.Registry.Register(loop),
 		loop.SetupWithManager(mgr),
-		addHealthServer(mgr, o.healthListenAddress, ready...),
+		addHealthServer(mgr, o.healthListenAddress, append(live, loop.Alive), ready),
 		addMetricsServer(mgr, o, reader, recorder),
 	); err != nil {
 		return fmt.Errorf("set up: %w", err)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -32,6 +33,7 @@ type Replicas struct {
 	replicas []*Replica
 	ready    []*Replica
 	turn     int
+	started  int
 }
 
 // readyInterval is how often the balancer asks the replicas whether they are ready.
@@ -63,17 +65,18 @@ func (r *Replicas) Start(program, dir string, args ...string) (*Replica, error) 
 		fmt.Sprintf("--health-listen-address=localhost:%d", replica.HealthPort),
 		fmt.Sprintf("--metrics-listen-address=localhost:%d", replica.MetricsPort))
 	var err error
-	replica.Process, err = StartProcess(append(command, args...), replica.HealthPort, filepath.Join(dir, fmt.Sprintf("caject-%d.log", len(r.replicas))))
+	replica.Process, err = StartProcess(append(command, args...), replica.HealthPort, filepath.Join(dir, fmt.Sprintf("caject-%d.log", r.started)))
 	if err != nil {
 		return nil, err
 	}
+	r.started++
 	r.replicas = append(r.replicas, replica)
 	return replica, nil
 }
 
 // WaitReady returns once all replicas are ready, and are called.
 func (r *Replicas) WaitReady(ctx context.Context) error {
-	for _, replica := range r.all() {
+	for _, replica := range r.All() {
 		if err := replica.WaitReady(ctx); err != nil {
 			return err
 		}
@@ -88,6 +91,9 @@ func (r *Replicas) StopGently(replica *Replica) error {
 	replica.draining = true
 	r.mu.Unlock()
 	time.Sleep(4 * readyInterval)
+	r.mu.Lock()
+	r.replicas = slices.DeleteFunc(r.replicas, func(other *Replica) bool { return other == replica })
+	r.mu.Unlock()
 	return replica.Stop()
 }
 
@@ -95,24 +101,25 @@ func (r *Replicas) StopGently(replica *Replica) error {
 func (r *Replicas) Stop() error {
 	r.stop()
 	err := r.listener.Close()
-	for _, replica := range r.all() {
+	for _, replica := range r.All() {
 		err = errors.Join(err, replica.Stop())
 	}
 	r.done.Wait()
 	return err
 }
 
-func (r *Replicas) all() []*Replica {
+// All returns the replicas that were not stopped.
+func (r *Replicas) All() []*Replica {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return append([]*Replica(nil), r.replicas...)
+	return slices.Clone(r.replicas)
 }
 
 // follow asks the replicas whether they are ready.
 func (r *Replicas) follow(ctx context.Context) {
 	for {
 		var ready []*Replica
-		for _, replica := range r.all() {
+		for _, replica := range r.All() {
 			probe, cancel := context.WithTimeout(ctx, time.Second)
 			if replica.Ready(probe) {
 				ready = append(ready, replica)

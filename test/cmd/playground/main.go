@@ -18,7 +18,7 @@ import (
 	"github.com/caject/caject/test/playground"
 )
 
-const usage = "usage: playground up [-caject=no] | serve [-caject=no] | down"
+const usage = "usage: playground up [-caject=no] [-replicas=n] | serve [-caject=no] [-replicas=n] | down"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -35,6 +35,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	flags := flag.NewFlagSet("playground", flag.ContinueOnError)
 	caject := flags.String("caject", "yes", "yes or no: whether to start caject, too")
+	replicas := flags.Int("replicas", 1, "how many caject to start")
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}
@@ -45,9 +46,12 @@ func run(ctx context.Context, args []string) error {
 	p := files(filepath.Join(root, ".run"))
 	switch args[0] {
 	case "up":
-		return up(ctx, p, *caject)
+		return up(ctx, p, *caject, *replicas)
 	case "serve":
-		return serve(ctx, root, p, *caject != "no")
+		if *caject == "no" {
+			*replicas = 0
+		}
+		return serve(ctx, root, p, *replicas)
 	case "down":
 		return down(ctx, p)
 	}
@@ -74,7 +78,7 @@ func (f files) write(name, text string) error {
 }
 
 // up starts a playground in the background and returns once it is ready.
-func up(ctx context.Context, f files, caject string) error {
+func up(ctx context.Context, f files, caject string, replicas int) error {
 	if pid, ok := f.pid("playground.pid"); ok {
 		return fmt.Errorf("one is running already (process %d); make down ends it", pid)
 	}
@@ -93,7 +97,7 @@ func up(ctx context.Context, f files, caject string) error {
 	if err != nil {
 		return err
 	}
-	server := exec.Command(self, "serve", "-caject="+caject)
+	server := exec.Command(self, "serve", "-caject="+caject, fmt.Sprintf("-replicas=%d", replicas))
 	server.Stdout, server.Stderr = log, log
 	server.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it outlives this command and its terminal
 	if err := server.Start(); err != nil {
@@ -120,8 +124,8 @@ func up(ctx context.Context, f files, caject string) error {
 	}
 }
 
-// serve runs a playground until ctx ends.
-func serve(ctx context.Context, root string, f files, caject bool) (err error) {
+// serve runs a playground, with so many caject, until ctx ends.
+func serve(ctx context.Context, root string, f files, replicas int) (err error) {
 	control, err := playground.StartControlPlane(root, string(f))
 	if err != nil {
 		return err
@@ -144,21 +148,40 @@ func serve(ctx context.Context, root string, f files, caject bool) (err error) {
   caject.kubeconfig  caject's own: the token of the chart's ServiceAccount
   caject.args        the command line of caject, one argument a line, the program first
 `, control.Kubeconfig, filepath.Join(root, "bin", "kubectl"))
-	if caject {
+	wait, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	switch {
+	case replicas == 1:
 		process, err := installation.Start(program, f.path("caject.log"))
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, process.Stop()) }()
-		if err := f.write("caject.pid", strconv.Itoa(process.Pid())+"\n"); err != nil {
-			return err
-		}
-		wait, cancel := context.WithTimeout(ctx, time.Minute)
-		defer cancel()
-		if err := process.WaitReady(wait); err != nil {
+		if err := errors.Join(f.write("caject.pid", strconv.Itoa(process.Pid())+"\n"), process.WaitReady(wait)); err != nil {
 			return err
 		}
 		summary += "  caject.pid         its process; caject.log is what it logs\n"
+	case replicas > 1:
+		all, err := playground.NewReplicas(installation)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, all.Stop()) }()
+		for n := range replicas {
+			replica, err := all.Start(program, string(f))
+			if err != nil {
+				return err
+			}
+			if err := f.write(fmt.Sprintf("caject-%d.pid", n), strconv.Itoa(replica.Pid())+"\n"); err != nil {
+				return err
+			}
+			summary += fmt.Sprintf("  caject-%d.pid       the process of replica %d; caject-%d.log is what it logs; /readyz and /livez are on port %d\n",
+				n, n, n, replica.HealthPort)
+		}
+		if err := all.WaitReady(wait); err != nil {
+			return err
+		}
+		summary += fmt.Sprintf("  A balancer on port %d has the API server's calls taken to those that are ready.\n", installation.WebhookPort)
 	}
 	summary += "\nmake down ends it.\n"
 	// Written under another name first: whoever waits for it sees it whole.
@@ -179,9 +202,16 @@ func down(ctx context.Context, f files) error {
 		fmt.Println("No playground is running.")
 		return os.RemoveAll(string(f))
 	}
-	// Somebody may have restarted caject by hand, and noted it.
-	if caject, ok := f.pid("caject.pid"); ok {
-		_ = syscall.Kill(caject, syscall.SIGTERM)
+	// Somebody may have restarted caject by hand, and noted it, or have frozen it.
+	noted, err := filepath.Glob(f.path("caject*.pid"))
+	if err != nil {
+		return err
+	}
+	for _, file := range noted {
+		if caject, ok := f.pid(filepath.Base(file)); ok {
+			_ = syscall.Kill(caject, syscall.SIGTERM)
+			_ = syscall.Kill(caject, syscall.SIGCONT)
+		}
 	}
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
 		return err
