@@ -2,6 +2,7 @@ package resync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -12,12 +13,13 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -303,15 +305,8 @@ func (p *publisher) say(ctx context.Context, err error) {
 	}
 }
 
-// see takes in a CABundle as the watch shows it.
-func (p *publisher) see(o any) {
-	if tombstone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
-		o = tombstone.Obj
-	}
-	object, ok := o.(*v1alpha1.CABundle)
-	if !ok {
-		return
-	}
+// see takes in a CABundle as the watch shows it; without a resourceVersion it is gone.
+func (p *publisher) see(object *v1alpha1.CABundle) {
 	ref, ok := cabundle.ParsePublishedSource(object.Spec.Source)
 	if !ok || ref.PublishedName() != object.Name {
 		if ref, ok = p.named(object.Name); !ok {
@@ -344,33 +339,72 @@ func (p *publisher) named(name string) (cabundle.Reference, bool) {
 	return cabundle.Reference{}, false
 }
 
-// watch has all CABundles seen.
-func (p *publisher) watch(ctx context.Context, informers cache.Informers) error {
-	informer, err := informers.GetInformer(ctx, &v1alpha1.CABundle{}, cache.BlockUntilSynced(false))
-	if err != nil {
-		return fmt.Errorf("watch CABundles: %w", err)
-	}
-	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    p.see,
-		UpdateFunc: func(_, o any) { p.see(o) },
-		DeleteFunc: func(o any) {
-			if object, ok := o.(*v1alpha1.CABundle); ok {
-				o = object.DeepCopy()
-				o.(*v1alpha1.CABundle).ResourceVersion = "" // gone, whatever we knew
-			}
-			p.see(o)
-		},
-	})
-	return err
+// bundleStore is where a reflector puts CABundles.
+type bundleStore struct {
+	publisher *publisher
+	all       map[string]*v1alpha1.CABundle
 }
 
+// Add implements [toolscache.ReflectorStore].
+func (s *bundleStore) Add(o any) error { return s.see(o, false) }
+
+// Update implements [toolscache.ReflectorStore].
+func (s *bundleStore) Update(o any) error { return s.see(o, false) }
+
+// Delete implements [toolscache.ReflectorStore].
+func (s *bundleStore) Delete(o any) error { return s.see(o, true) }
+
+// see keeps of each what tells its source.
+func (s *bundleStore) see(o any, gone bool) error {
+	object, ok := o.(*v1alpha1.CABundle)
+	if !ok {
+		return fmt.Errorf("the watch of CABundles shows a %T", o)
+	}
+	if gone {
+		object = object.DeepCopy()
+		object.ResourceVersion = ""
+		delete(s.all, object.Name)
+	} else {
+		s.all[object.Name] = &v1alpha1.CABundle{
+			ObjectMeta: metav1.ObjectMeta{Name: object.Name},
+			Spec:       v1alpha1.CABundleSpec{Source: object.Spec.Source},
+		}
+	}
+	s.publisher.see(object)
+	return nil
+}
+
+// Replace implements [toolscache.ReflectorStore].
+func (s *bundleStore) Replace(all []any, _ string) error {
+	before := s.all
+	s.all = map[string]*v1alpha1.CABundle{}
+	var errs []error
+	for _, o := range all {
+		errs = append(errs, s.see(o, false))
+	}
+	for name, object := range before {
+		if _, there := s.all[name]; !there {
+			s.publisher.see(object)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Resync implements [toolscache.ReflectorStore].
+func (s *bundleStore) Resync() error { return nil }
+
 // SetupWithManager adds the watch and the worker to mgr.
-func (p *publisher) SetupWithManager(mgr manager.Manager, leader *bool) error {
+func (p *publisher) SetupWithManager(mgr manager.Manager, leader *bool, e *watchErrors) error {
 	c, err := controller.NewTyped("publish", mgr, controller.TypedOptions[cabundle.Reference]{
 		Reconciler:         p,
 		NeedLeaderElection: leader,
 		LogConstructor:     publishLogConstructor(mgr.GetLogger()),
 	})
+	if err != nil {
+		return fmt.Errorf("set up publishing: %w", err)
+	}
+	objects, err := apiutil.RESTClientForGVK(v1alpha1.GroupVersion.WithKind("CABundle"), true, false, mgr.GetConfig(),
+		serializer.NewCodecFactory(mgr.GetScheme()), mgr.GetHTTPClient())
 	if err != nil {
 		return fmt.Errorf("set up publishing: %w", err)
 	}
@@ -381,7 +415,9 @@ func (p *publisher) SetupWithManager(mgr manager.Manager, leader *bool) error {
 		for _, ref := range p.tracker.references() {
 			p.changed(ref)
 		}
-		return p.watch(ctx, mgr.GetCache())
+		lw := toolscache.NewFilteredListWatchFromClient(objects, "cabundles", "", func(*metav1.ListOptions) {})
+		go follow(ctx, lw, objects, &v1alpha1.CABundle{}, &bundleStore{p, map[string]*v1alpha1.CABundle{}}, e)
+		return nil
 	}))
 }
 

@@ -224,11 +224,7 @@ func (r *rig) watch() { r.watchChange(false) }
 // watchChange is the same, for an object that was already there or has just changed.
 func (r *rig) watchChange(changed bool) {
 	object := &metav1.PartialObjectMetadata{ObjectMeta: *r.targets.object.ObjectMeta.DeepCopy()}
-	stripped, err := strip(object)
-	if err != nil {
-		panic(err)
-	}
-	r.see(target.Kind, stripped, changed)
+	r.see(target.Kind, object, changed)
 }
 
 // work reconciles what is queued, and returns how long the target wants to wait for another look.
@@ -782,7 +778,7 @@ func TestWhatIsGoneOrNotAnnotatedIsForgotten(t *testing.T) {
 	}
 	r.targets.object = configuration(nil)
 	r.watch()
-	r.gone(target.Kind, &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: target.Name}})
+	r.gone(target)
 	if _, known := r.tracker.get(target); known {
 		t.Error("a deleted target is kept")
 	}
@@ -834,28 +830,5 @@ func TestAStatusChangeIsNotLookedAt(t *testing.T) {
 	r.watch()
 	if len(r.queue.added) > 0 {
 		t.Error("a change without a new generation has the target looked at")
-	}
-}
-
-func TestTheCacheHoldsNoMoreThanIsNeeded(t *testing.T) {
-	object := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
-		Name: "n", UID: "u", ResourceVersion: "1", Generation: 2,
-		Labels:        map[string]string{"a": "b"},
-		ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "m"}},
-		Annotations: map[string]string{
-			cabundle.InjectCAFromAnnotation:                    "ns/name",
-			"kubectl.kubernetes.io/last-applied-configuration": "large",
-		},
-	}}
-	got, err := strip(object)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
-		Name: "n", UID: "u", ResourceVersion: "1", Generation: 2,
-		Annotations: map[string]string{cabundle.InjectCAFromAnnotation: "ns/name"},
-	}}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
 	}
 }

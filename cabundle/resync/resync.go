@@ -13,8 +13,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-logr/logr"
 	"gomodules.xyz/jsonpatch/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
@@ -100,6 +102,7 @@ type Resync struct {
 	publisher *publisher // nil if nothing is published
 	// policyFailed is when a policy was last found not to fill a target, in nanoseconds since 1970.
 	policyFailed atomic.Int64
+	watchErrors  *watchErrors
 	work, rounds *alive.Loop
 	retries      workqueue.TypedRateLimiter[cabundle.Target]
 	writes       workqueue.TypedRateLimiter[cabundle.Target]
@@ -117,14 +120,16 @@ func New(o Options, s sourceReader, t targetClient, e record.EventRecorder, m *m
 		o.Observe = func(cabundle.Target) {}
 	}
 	r := &Resync{
-		options: o,
-		sources: s,
-		targets: t,
-		events:  e,
-		metrics: m,
-		clock:   c,
-		tracker: newTracker(),
-		hints:   hints{current: map[cabundle.Reference]*hint{}},
+		options:     o,
+		sources:     s,
+		targets:     t,
+		events:      e,
+		metrics:     m,
+		clock:       c,
+		tracker:     newTracker(),
+		hints:       hints{current: map[cabundle.Reference]*hint{}},
+		watchErrors: newWatchErrors(logr.Discard(), c),
+
 		work:    alive.NewLoop("resync of targets", hangs, 0, c),
 		rounds:  alive.NewLoop("the periodic resync", hangs, time.Duration(float64(o.Interval)*(1+jitter)), c),
 		retries: workqueue.NewTypedItemExponentialFailureRateLimiter[cabundle.Target](firstRetry, o.Interval),
@@ -137,8 +142,7 @@ func New(o Options, s sourceReader, t targetClient, e record.EventRecorder, m *m
 	return r
 }
 
-// SetupWithManager adds the watches, the workers and the periodic loop to mgr, whose cache must have been made with
-// CacheOptions.
+// SetupWithManager adds the watches, the workers and the periodic loop to mgr.
 func (r *Resync) SetupWithManager(mgr manager.Manager) error {
 	c, err := controller.NewTyped("resync", mgr, controller.TypedOptions[cabundle.Target]{
 		Reconciler:              r,
@@ -149,6 +153,11 @@ func (r *Resync) SetupWithManager(mgr manager.Manager) error {
 	if err != nil {
 		return fmt.Errorf("set up resync: %w", err)
 	}
+	objects, err := metadata.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
+	if err != nil {
+		return fmt.Errorf("set up resync: %w", err)
+	}
+	r.watchErrors.log = mgr.GetLogger()
 	watch := func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[cabundle.Target]) error {
 		r.tracker.setQueue(queue)
 		for _, kind := range cabundle.Kinds() {
@@ -156,9 +165,7 @@ func (r *Resync) SetupWithManager(mgr manager.Manager) error {
 			if !own && !slices.Contains(r.options.Kinds, kind) {
 				continue
 			}
-			if err := r.watch(ctx, mgr.GetCache(), kind); err != nil {
-				return err
-			}
+			go r.watch(ctx, objects, kind)
 		}
 		return nil
 	}
@@ -166,7 +173,7 @@ func (r *Resync) SetupWithManager(mgr manager.Manager) error {
 		return fmt.Errorf("set up resync: %w", err)
 	}
 	if r.publisher != nil {
-		if err := r.publisher.SetupWithManager(mgr, &r.options.LeaderElection); err != nil {
+		if err := r.publisher.SetupWithManager(mgr, &r.options.LeaderElection, r.watchErrors); err != nil {
 			return err
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -131,9 +132,10 @@ const leaseName = "cert-manager-cainjector-leader-election"
 // newManager returns the manager that runs the parts. It asks the API server nothing before it starts.
 func newManager(o *options, config *rest.Config) (manager.Manager, error) {
 	mgr, err := ctrl.NewManager(config, manager.Options{
-		Scheme:           newScheme(),
-		MapperProvider:   func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return newMapper(), nil },
-		Cache:            resync.CacheOptions(ctrl.Log),
+		Scheme:         newScheme(),
+		MapperProvider: func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return newMapper(), nil },
+		// Nothing is cached; what asks for a cache by mistake is refused.
+		Cache:            cache.Options{ReaderFailOnMissingInformer: true},
 		Metrics:          metricsserver.Options{BindAddress: "0"}, // see addMetricsServer
 		PprofBindAddress: o.profilerBindAddress(),
 
