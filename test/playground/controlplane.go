@@ -168,12 +168,7 @@ func (c *ControlPlane) Kubectl(ctx context.Context, input string, args ...string
 
 // Helm runs helm as the admin. Its own files go to the control plane's folder.
 func (c *ControlPlane) Helm(ctx context.Context, args ...string) (Output, error) {
-	return run(ctx, "", c.program("helm"), append([]string{
-		"--kubeconfig", c.Kubeconfig,
-		"--repository-cache", filepath.Join(c.Dir, "helm"),
-		"--repository-config", filepath.Join(c.Dir, "helm", "repositories.yaml"),
-		"--registry-config", filepath.Join(c.Dir, "helm", "registry.json"),
-	}, args...)...)
+	return run(ctx, "", c.program("helm"), c.helmArgs(args)...)
 }
 
 func run(ctx context.Context, input, program string, args ...string) (Output, error) {
