@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -24,7 +23,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	crmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
-	crwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/cabundle/metrics"
@@ -41,6 +39,7 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 	logger := setUpLogging(logs, o.loggingFormat, o.verbosity)
 	logger.Info("Starting caject", "version", versionString())
 
+	o.warnOfProfiling(logger)
 	config, err := loadConfig(o.kubeconfig)
 	if err != nil {
 		return err
@@ -89,7 +88,10 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 				keeper.Wake()
 			}
 		}
-		server := newWebhookServer(o, keeper)
+		server, err := newWebhookServer(o, keeper)
+		if err != nil {
+			return err
+		}
 		server.Register(webhook.InjectPath, webhook.NewHandler(webhook.NewInjector(o.kinds(), o.combine(), sources, counters, clock.RealClock{})))
 		if o.hintConfiguration != "" {
 			server.Register(webhook.HintPath, webhook.NewHandler(webhook.NewHinter(func(ref cabundle.Reference) { loop.Hint(ctx, ref) })))
@@ -161,18 +163,6 @@ func newKeeper(o *options, reader client.Client, targets *target.Client, changed
 		LeafLifetime:   o.leafLifetime,
 		Changed:        changed,
 	}, reader, targets, clock.RealClock{})
-}
-
-func newWebhookServer(o *options, keeper *certs.Keeper) crwebhook.Server {
-	host, port, _ := splitAddress(o.webhookListenAddress) // validate has seen it
-	return crwebhook.NewServer(crwebhook.Options{
-		Host: host,
-		Port: port,
-		TLSOpts: []func(*tls.Config){func(c *tls.Config) {
-			c.MinVersion = tls.VersionTLS13
-			c.GetCertificate = keeper.GetCertificate
-		}},
-	})
 }
 
 // newScheme knows the types that are read as such, Secrets and CABundles, and Leases, which have Events. Targets are read as
