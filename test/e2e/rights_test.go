@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -139,6 +140,56 @@ func TestRoles(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestCajectMayReadLessThanCainjector compares what both charts ask for, as docs/security.md says.
+func TestCajectMayReadLessThanCainjector(t *testing.T) {
+	t.Parallel()
+	rendered, err := shared.control.RenderCertManager(t.Context(), []string{"cainjector-rbac"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cainjector, err := playground.Rights(rendered)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rendered, err = helmTemplate(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, err := playground.Rights(rendered)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("cainjector:\n%s\ncaject:\n%s", strings.Join(cainjector, "\n"), strings.Join(ours, "\n"))
+	for _, resource := range []string{
+		"secrets", "events", "cert-manager.io/certificates",
+		"admissionregistration.k8s.io/mutatingwebhookconfigurations", "admissionregistration.k8s.io/validatingwebhookconfigurations",
+		"apiextensions.k8s.io/customresourcedefinitions", "apiregistration.k8s.io/apiservices",
+	} {
+		theirVerbs, ourVerbs := everywhere(cainjector, resource), everywhere(ours, resource)
+		if len(theirVerbs) == 0 {
+			t.Errorf("cainjector has no right to %s: this test does not show what it should", resource)
+		}
+		for _, verb := range ourVerbs {
+			if !slices.Contains(theirVerbs, verb) {
+				t.Errorf("caject may %s %s, and cainjector may not", verb, resource)
+			}
+		}
+		if len(ourVerbs) >= len(theirVerbs) {
+			t.Errorf("%s: caject may %v, cainjector %v", resource, ourVerbs, theirVerbs)
+		}
+	}
+}
+
+// everywhere returns the verbs that rights allow on a resource in all namespaces.
+func everywhere(rights []string, resource string) []string {
+	for _, line := range rights {
+		if verbs, ok := strings.CutPrefix(line, "everywhere: "+resource+": "); ok {
+			return strings.Split(verbs, ",")
+		}
+	}
+	return nil
 }
 
 // checkAudit reads the audit log of the API server, and returns an error for whatever caject asked for in all tests that
