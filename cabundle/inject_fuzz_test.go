@@ -18,6 +18,11 @@ func FuzzInject(f *testing.F) {
 		f.Add(string(kindOf(f, manifest)), manifest, fuzzCA(f, "other"))
 		f.Add(string(kindOf(f, manifest)), manifest, []byte("\n"))
 	}
+	valid := fuzzCA(f, "valid")
+	source, problem := cabundle.ParseSource(valid)
+	if problem != nil {
+		f.Fatal(problem)
+	}
 	f.Fuzz(func(t *testing.T, kind string, raw, existing []byte) {
 		if !json.Valid(raw) {
 			return // see ParseObject
@@ -26,7 +31,6 @@ func FuzzInject(f *testing.F) {
 		for n := range object.Fields {
 			object.Fields[n].CABundle = existing
 		}
-		source, _ := cabundle.ParseSource(fuzzCA(t, "valid"))
 		patch, problem := cabundle.Inject(fuzzNow, object, nil, source, cabundle.Merge)
 		if problem != nil {
 			if problem.Reason != cabundle.TargetTooLarge || len(patch) > 0 {
@@ -48,7 +52,7 @@ func FuzzInject(f *testing.F) {
 					t.Errorf("a valid certificate is lost: %s", kept.Subject)
 				}
 			}
-			if !bytes.Contains(value, fuzzCA(t, "valid")) {
+			if !bytes.Contains(value, valid) {
 				t.Error("the source's certificate is not in it")
 			}
 			for n := range object.Fields {
