@@ -43,6 +43,11 @@ type targetReader interface {
 	Get(context.Context, cabundle.Target, source.Freshness) (cabundle.Object, error)
 }
 
+// authorities is the Secret: see store.
+type authorities interface {
+	ensure(ctx context.Context, now time.Time, r rotation, held *authority) (*authority, error)
+}
+
 // Options are all that can be set.
 type Options struct {
 	// Secret holds the CA. caject may get, update and apply it.
@@ -66,7 +71,7 @@ type Options struct {
 // Keeper makes, renews and hands out the serving certificate. It is a runnable of controller-runtime's manager.
 type Keeper struct {
 	options Options
-	store   *store
+	store   authorities
 	targets targetReader
 	clock   clock.WithTicker
 	wake    chan struct{}
@@ -75,6 +80,7 @@ type Keeper struct {
 	// Used by Start alone.
 	authority *authority
 	fresh     bool                 // authority is what the Secret held at this look
+	seen      bool                 // trust is what our configurations held at this look
 	trusted   map[string]time.Time // since when all callers are seen to trust a CA, by fingerprint
 	missing   time.Time            // since when the Secret was seen to hold no CA while callers trust one; zero if it does
 	logged    string
@@ -238,7 +244,7 @@ func (k *Keeper) noteTrust() {
 // trustedForLong reports that all callers have been seen to trust a CA for TrustDelay.
 func (k *Keeper) trustedForLong(ca *x509.Certificate) bool {
 	since, ok := k.trusted[cabundle.Fingerprint(ca)]
-	return ok && k.clock.Since(since) >= k.options.TrustDelay
+	return ok && k.seen && k.clock.Since(since) >= k.options.TrustDelay
 }
 
 // othersMayRestore reports that a replica may still hold the CA that the Secret lacks: callers trust one, and not much time has
@@ -255,7 +261,7 @@ func (k *Keeper) othersMayRestore() bool {
 
 // lookAtTrust reads our configurations. If one cannot be read, what was last seen counts.
 func (k *Keeper) lookAtTrust(ctx context.Context) error {
-	if !k.configured() {
+	if k.seen = !k.configured(); k.seen {
 		return nil
 	}
 	found := &trust{configuration: k.options.Configurations[0]}
@@ -273,7 +279,7 @@ func (k *Keeper) lookAtTrust(ctx context.Context) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.trust = found
+	k.trust, k.seen = found, true
 	return nil
 }
 

@@ -1,0 +1,182 @@
+package certs
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+
+	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/source"
+)
+
+var own = cabundle.Target{Kind: cabundle.MutatingWebhookConfiguration, Name: "caject"}
+
+// fakeSecret answers with what it holds; it takes no steps, but notes what the Keeper would allow.
+type fakeSecret struct {
+	authority *authority
+	err       error
+	// ask, if set, is a CA that the Keeper is asked about at each look; trusted is its answer. others is whether it leaves the
+	// Secret to other replicas.
+	ask             *x509.Certificate
+	trusted, others bool
+}
+
+func (f *fakeSecret) ensure(_ context.Context, _ time.Time, r rotation, _ *authority) (*authority, error) {
+	if f.ask != nil {
+		f.trusted = r.trusted(f.ask)
+	}
+	if f.authority == nil {
+		f.others = r.others()
+	}
+	return f.authority, f.err
+}
+
+// fakeConfiguration is our webhook configuration.
+type fakeConfiguration struct {
+	caBundle []byte
+	err      error
+}
+
+func (f *fakeConfiguration) Get(context.Context, cabundle.Target, source.Freshness) (cabundle.Object, error) {
+	return cabundle.Object{Target: own, Fields: []cabundle.Field{{Webhook: "w", CABundle: f.caBundle}}}, f.err
+}
+
+type kept struct {
+	*Keeper
+	secret        *fakeSecret
+	configuration *fakeConfiguration
+}
+
+// keeping runs body with a Keeper in a synctest bubble, in which time passes when all sleep.
+func keeping(t *testing.T, body func(*testing.T, *kept)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(now))
+		k := &kept{secret: &fakeSecret{authority: newTestAuthority(t, now)}, configuration: &fakeConfiguration{}}
+		k.Keeper = NewKeeper(Options{
+			Secret: types.NamespacedName{Namespace: "ns", Name: "ca"}, Configurations: []cabundle.Target{own}, Names: []string{"caject.ns.svc"},
+			CALifetime: 24 * time.Hour, LeafLifetime: 6 * time.Hour, TrustDelay: time.Minute,
+		}, nil, k.configuration, clock.RealClock{})
+		k.store = k.secret
+		body(t, k)
+	})
+}
+
+// serves looks, and fails the test unless a leaf of ca is served and, by what our configuration holds, trusted.
+func (k *kept) serves(t *testing.T, sentence string, ca *authority) {
+	t.Helper()
+	k.look(t.Context())
+	if err := k.Ready(nil); err != nil {
+		t.Errorf("%s: not ready: %v", sentence, err)
+	}
+	leaf, err := k.GetCertificate(nil)
+	if err != nil {
+		t.Fatalf("%s: %v", sentence, err)
+	}
+	if err := leaf.Leaf.CheckSignatureFrom(ca.certificate); err != nil {
+		t.Errorf("%s: another CA's leaf is served", sentence)
+	}
+}
+
+func TestALeafOfAnotherCAIsServedOnceAllHaveTrustedThatForLong(t *testing.T) {
+	keeping(t, func(t *testing.T, k *kept) {
+		first, second := k.secret.authority, newTestAuthority(t, now)
+		k.configuration.caBundle = first.trusted.PEM()
+		k.serves(t, "at the beginning", first)
+		k.secret.authority = second
+		k.serves(t, "not trusted at all", first)
+		k.configuration.caBundle = append(first.trusted.PEM(), second.trusted.PEM()...)
+		k.serves(t, "trusted by one API server", first)
+		time.Sleep(50 * time.Second)
+		k.configuration.caBundle = first.trusted.PEM()
+		k.serves(t, "not trusted any more", first)
+		k.configuration.caBundle = append(first.trusted.PEM(), second.trusted.PEM()...)
+		k.serves(t, "trusted again", first)
+		time.Sleep(59 * time.Second)
+		k.serves(t, "trusted again, for not quite long enough", first)
+		time.Sleep(time.Second)
+		k.serves(t, "trusted for long", second)
+	})
+}
+
+func TestALeafThatNobodyTrustsIsNotKept(t *testing.T) {
+	keeping(t, func(t *testing.T, k *kept) {
+		k.configuration.caBundle = k.secret.authority.trusted.PEM()
+		k.look(t.Context())
+		k.secret.authority = newTestAuthority(t, now)
+		k.configuration.caBundle = k.secret.authority.trusted.PEM()
+		k.serves(t, "the former CA has left our configuration", k.secret.authority)
+	})
+}
+
+func TestWhoCannotReadTheSecretSignsNothing(t *testing.T) {
+	keeping(t, func(t *testing.T, k *kept) {
+		ca := k.secret.authority
+		k.configuration.caBundle = ca.trusted.PEM()
+		k.serves(t, "at the beginning", ca)
+		before, _ := k.GetCertificate(nil)
+		time.Sleep(5 * time.Hour) // it is due
+		k.secret.authority, k.secret.err = nil, errors.New("no answer")
+		k.serves(t, "without an answer", ca)
+		if leaf, _ := k.GetCertificate(nil); leaf != before {
+			t.Error("it has signed another leaf")
+		}
+		k.secret.authority, k.secret.err = ca, nil
+		k.serves(t, "with an answer", ca)
+		if leaf, _ := k.GetCertificate(nil); leaf == before {
+			t.Error("it has not renewed the leaf")
+		}
+	})
+}
+
+func TestWhatOurConfigurationHeldOnceIsNoTrust(t *testing.T) {
+	keeping(t, func(t *testing.T, k *kept) {
+		ca := k.secret.authority
+		next, err := newPair(now, 24*time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ca.next, k.secret.ask = next, next.certificate
+		k.configuration.caBundle = append(ca.trusted.PEM(), next.bundle().PEM()...)
+		k.look(t.Context())
+		k.look(t.Context()) // it is seen at the second look that it is next
+		time.Sleep(2 * time.Minute)
+		k.configuration.err = errors.New("no answer")
+		k.look(t.Context())
+		if k.secret.trusted {
+			t.Error("it would sign, and nobody knows whether it is trusted")
+		}
+		k.configuration.err = nil
+		k.look(t.Context())
+		if !k.secret.trusted {
+			t.Error("it may not sign, though it is trusted for long")
+		}
+	})
+}
+
+func TestAnEmptySecretIsLeftToTheOthersForAWhile(t *testing.T) {
+	keeping(t, func(t *testing.T, k *kept) {
+		k.configuration.caBundle = k.secret.authority.trusted.PEM()
+		k.secret.authority, k.secret.err = nil, errOthers
+		for _, wait := range []time.Duration{0, patience - 1} {
+			time.Sleep(wait)
+			if k.look(t.Context()); !k.secret.others {
+				t.Errorf("it makes a CA after %v", wait)
+			}
+		}
+		time.Sleep(1)
+		if k.look(t.Context()); k.secret.others {
+			t.Errorf("it does not make a CA after %v", patience)
+		}
+		k.configuration.caBundle = nil
+		if k.look(t.Context()); k.secret.others {
+			t.Error("it waits for others, and nobody trusts a CA")
+		}
+	})
+}
