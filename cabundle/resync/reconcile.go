@@ -250,7 +250,11 @@ func (r *Resync) settle(ctx context.Context, target cabundle.Target, known state
 		}
 	})
 	if again {
-		return reconcile.Result{RequeueAfter: r.retries.When(target)}
+		pause := r.retries.When(target)
+		if unknown {
+			pause = min(pause, outageRetry)
+		}
+		return reconcile.Result{RequeueAfter: pause}
 	}
 	r.retries.Forget(target)
 	return reconcile.Result{}
