@@ -104,8 +104,7 @@ func (c *Census) follow(ctx context.Context, list client.ObjectList) {
 			}
 			objects, err := meta.ExtractList(list)
 			if err != nil {
-				c.note(err)
-				return
+				return // it is a list: see lists
 			}
 			c.lookAtAll(objects)
 			version = list.GetResourceVersion()
@@ -254,6 +253,27 @@ func (c *Census) Wrong(want int) error {
 		}
 	}
 	return nil
+}
+
+// Filled returns when a target came to hold what its source does now; zero if it does not.
+func (c *Census) Filled(object client.Object) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t := c.targets[key(object)]; t != nil {
+		return t.filled
+	}
+	return time.Time{}
+}
+
+// AllFilled returns the same of all targets.
+func (c *Census) AllFilled() []time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all []time.Time
+	for _, t := range c.targets {
+		all = append(all, t.filled)
+	}
+	return all
 }
 
 // LastFilled returns when the last target came to hold what its source does now.

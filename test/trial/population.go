@@ -83,13 +83,18 @@ var Kinds = []func(name string, annotations map[string]string) client.Object{
 // AddTarget creates a target, kind being an index of Kinds, with empty caBundles. It returns it as the API server answered.
 func (p *Population) AddTarget(ctx context.Context, kind int, source string) (client.Object, error) {
 	object := Kinds[kind](fmt.Sprintf("t%d", p.next()), playground.FromSecret(Namespace, source))
+	return object, p.Add(ctx, object)
+}
+
+// Add creates a target.
+func (p *Population) Add(ctx context.Context, object client.Object) error {
 	if err := p.client.Create(ctx, object); err != nil {
-		return nil, err
+		return err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.targets++
-	return object, nil
+	return nil
 }
 
 // RemoveTarget deletes a target.
