@@ -63,9 +63,9 @@ func (r *Resync) Reconcile(ctx context.Context, target cabundle.Target) (reconci
 		return reconcile.Result{}, nil
 	case r.left(target, known) > 0:
 		return reconcile.Result{RequeueAfter: r.left(target, known)}, nil
-	case r.clock.Now().Before(known.notBefore):
+	case r.rests(known) > 0:
 		// Somebody changes it as often as caject writes it. Nobody wins such a fight by being faster.
-		return reconcile.Result{RequeueAfter: known.notBefore.Sub(r.clock.Now())}, nil
+		return reconcile.Result{RequeueAfter: r.rests(known)}, nil
 	case known.invalid != nil:
 		return r.settle(ctx, target, known, look{version: known.version, problem: known.invalid}), nil
 	}
@@ -90,6 +90,14 @@ func (r *Resync) Reconcile(ctx context.Context, target cabundle.Target) (reconci
 		r.write(ctx, target, known, &found)
 	}
 	return r.settle(ctx, target, known, found), nil
+}
+
+// rests returns for how long a target is not written. That is never more than the interval: then the clock has gone back.
+func (r *Resync) rests(known state) time.Duration {
+	if left := known.notBefore.Sub(r.clock.Now()); left <= r.options.Interval {
+		return left
+	}
+	return 0
 }
 
 // look reads target and its source, both at once, and decides what to change.
