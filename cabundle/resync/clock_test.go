@@ -80,3 +80,27 @@ func TestAClockThatGoesBackDoesNotKeepAReplicaFromActing(t *testing.T) {
 		t.Errorf("it leaves the target to the leader for %v", left)
 	}
 }
+
+// TestCertificatesThatExpireAreNobodysDoing has five of a target expire one after the other. Soak found that a person was
+// blamed for it, and the next rotation held back.
+func TestCertificatesThatExpireAreNobodysDoing(t *testing.T) {
+	r := newRig(t, nil)
+	r.sources.ca = nil
+	for n := range contestedAfter + 2 {
+		r.sources.ca = append(r.sources.ca, cabundletest.CA("short", start.Add(-time.Hour), start.Add(time.Duration(n+1)*5*time.Second))...)
+	}
+	r.sources.ca = append(r.sources.ca, caOne...)
+	r.watch()
+	r.work(t)
+	for range contestedAfter + 1 {
+		r.clock.Step(5*time.Second + time.Millisecond)
+		r.readAll(t.Context())
+		if again := r.work(t); again > 0 {
+			t.Errorf("what has expired goes only after %v", again)
+		}
+	}
+	r.expectContest(t, "")
+	if r.targets.writes < contestedAfter {
+		t.Errorf("%d writes", r.targets.writes)
+	}
+}

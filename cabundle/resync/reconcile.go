@@ -167,7 +167,8 @@ func (r *Resync) lookAtSource(ctx context.Context, known state, freshness source
 func (r *Resync) write(ctx context.Context, target cabundle.Target, known state, found *look) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	contest, same := known.contest, found.outcome == known.outcome
+	// What has expired goes without anybody having changed the target.
+	contest, same := known.contest, found.outcome == known.outcome && !known.expired(r.clock.Now())
 	if len(found.patch) > 0 {
 		contest = r.next(ctx, target, known, same)
 	}
@@ -201,8 +202,9 @@ func (r *Resync) write(ctx context.Context, target cabundle.Target, known state,
 	r.wrote(target, known, contest, same)
 }
 
-// wrote notes that caject has written target. If the source is the same as at the last look, somebody else has changed the
-// target, and if that happens again the next write waits, each time longer, until the target was quiet for a while.
+// wrote notes that caject has written target. If the source is the same as at the last look and nothing has expired, somebody
+// else has changed the target, and if that happens again the next write waits, each time longer, until the target was quiet for
+// a while.
 func (r *Resync) wrote(target cabundle.Target, known state, c contest, same bool) {
 	if known.contest.quiet(c.written, r.options.Interval) {
 		r.writes.Forget(target)
