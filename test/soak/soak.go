@@ -189,6 +189,9 @@ func (s *soak) summary(out io.Writer, states int, err error) {
 	}
 	fmt.Fprintf(out, "%d targets at the end. %d states of targets were looked at. All was right at the latest %.1f s after each 20 changes.\n",
 		len(s.targets), states, s.worst.Seconds())
+	gaps, longest := s.census.Gaps()
+	fmt.Fprintf(out, "%d of the placeholders were not replaced in the same request; what they had replaced was back after %.0f ms at most.\n",
+		gaps, float64(longest.Microseconds())/1000)
 	if err != nil {
 		fmt.Fprintf(out, "WRONG: %v\n", err)
 		return

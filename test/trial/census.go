@@ -36,6 +36,8 @@ type Census struct {
 	targets map[string]*target // by type and name
 	errs    []error
 	states  int
+	gaps    int
+	longest time.Duration // of the gaps
 }
 
 // ca is what a source holds, and has held.
@@ -49,6 +51,7 @@ type target struct {
 	uid    string
 	source string
 	held   map[string]bool
+	gap    time.Time // since when it holds the Placeholder; zero if it does not
 	filled time.Time // when it was first seen to hold what its source does now; zero if it does not
 }
 
@@ -192,6 +195,19 @@ func (c *Census) look(object client.Object) {
 			return
 		}
 	}
+	if string(bundles[0]) == Placeholder {
+		// Nobody but the test writes that.
+		if t.gap.IsZero() {
+			t.gap = time.Now()
+			c.gaps++
+		}
+		t.held, t.filled = nil, time.Time{}
+		return
+	}
+	if !t.gap.IsZero() {
+		c.longest = max(c.longest, time.Since(t.gap))
+		t.gap = time.Time{}
+	}
 	held, rest := certificates(bundles[0])
 	if len(rest) > 0 {
 		c.note(fmt.Errorf("%s holds what is no certificate, in resourceVersion %s: %q", key(object), object.GetResourceVersion(), rest))
@@ -302,6 +318,13 @@ func (c *Census) WaitRight(ctx context.Context, want int) error {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// Gaps returns how often a Placeholder was stored, because admission did not replace it, and for how long it was at most.
+func (c *Census) Gaps() (n int, longest time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gaps, c.longest
 }
 
 // Result returns what must never have been and was, and how many states were looked at.

@@ -108,13 +108,16 @@ func (p *Population) RemoveTarget(ctx context.Context, object client.Object) err
 	return nil
 }
 
-// Blank writes a placeholder into each caBundle of a target, as whoever applies its manifest again does.
+// Placeholder is what manifests have in the place of a caBundle.
+const Placeholder = "\n"
+
+// Blank writes a Placeholder into each caBundle of a target, as whoever applies its manifest again does.
 func (p *Population) Blank(ctx context.Context, object client.Object) error {
 	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
 		if err := p.client.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
 			return err
 		}
-		playground.SetCABundles(object, []byte("\n"))
+		playground.SetCABundles(object, []byte(Placeholder))
 		return p.client.Update(ctx, object)
 	})
 }

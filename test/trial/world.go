@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/caject/caject/test/playground"
@@ -65,7 +66,9 @@ func NewWorld(ctx context.Context, o Options) (w *World, err error) {
 }
 
 func (w *World) start(ctx context.Context, o Options) (err error) {
-	if w.Client, err = playground.NewClient(w.Control.Config); err != nil {
+	config := rest.CopyConfig(w.Control.Config)
+	config.WarningHandler = rest.NoWarnings{}
+	if w.Client, err = playground.NewClient(config); err != nil {
 		return err
 	}
 	if w.Installation, err = playground.Install(ctx, w.Control, o.Values...); err != nil {
