@@ -68,6 +68,20 @@ lint: bin/staticcheck generate ## Run gofmt, go vet and staticcheck, and see tha
 bin/staticcheck: test/tools/go.mod test/tools/go.sum
 	@cd test/tools && go build -o ../../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
 
+bin/govulncheck: test/tools/go.mod test/tools/go.sum
+	@cd test/tools && go build -o ../../bin/govulncheck golang.org/x/vuln/cmd/govulncheck
+
+.PHONY: vuln
+vuln: bin/govulncheck ## Ask Go's vulnerability database about the code that is called. (Not tried: it needs the network.)
+	bin/govulncheck ./...
+
+# How long each fuzz test of make fuzz runs.
+FUZZTIME ?= 20s
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz test for FUZZTIME (20s), and print a table of what they did. `make test` runs their seeds.
+	@test/fuzz $(FUZZTIME)
+
 bin/controller-gen: test/tools/go.mod test/tools/go.sum
 	@cd test/tools && go build -o ../../bin/controller-gen sigs.k8s.io/controller-tools/cmd/controller-gen
 

@@ -157,30 +157,6 @@ func TestExpiryIsTheLastMomentOfValidity(t *testing.T) {
 	}
 }
 
-func FuzzParseSource(f *testing.F) {
-	a := ca("a")
-	f.Add(a)
-	f.Add(concat(a, cabundletest.PrivateKey()))
-	f.Add([]byte("\n"))
-	f.Add([]byte("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----"))
-	f.Fuzz(func(t *testing.T, in []byte) {
-		bundle, problem := ParseSource(in)
-		if (problem == nil) == bundle.Empty() {
-			t.Fatalf("%d certificates and problem %v", len(bundle.Certificates()), problem)
-		}
-		out := bundle.PEM()
-		for rest := out; len(rest) > 0; {
-			var block *pem.Block
-			if block, rest = pem.Decode(rest); block == nil || block.Type != "CERTIFICATE" || len(block.Headers) > 0 {
-				t.Fatalf("something but a certificate got out: %q", out)
-			}
-		}
-		if again := ParseExisting(out).PEM(); !bytes.Equal(again, out) {
-			t.Fatal("what got out reads differently")
-		}
-	})
-}
-
 // singleLines returns at most size bytes of PEM, the base64 of each certificate on one line.
 func singleLines(size int) []byte {
 	var all []byte

@@ -283,44 +283,6 @@ func TestNextExpiry(t *testing.T) {
 	}
 }
 
-// FuzzInject checks on anything that a patch touches caBundle fields alone, and fits the object.
-func FuzzInject(f *testing.F) {
-	source := ParseExisting(ca("a"))
-	for i, kind := range Kinds() {
-		raw, err := json.Marshal(targets[kind](nil))
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(i, raw)
-	}
-	f.Fuzz(func(t *testing.T, i int, raw []byte) {
-		if !json.Valid(raw) {
-			return
-		}
-		kinds := Kinds()
-		patch, _, _ := Inject(now, ParseObject(kinds[(i%len(kinds)+len(kinds))%len(kinds)], raw), nil, source, Merge)
-		for _, operation := range patch {
-			if !strings.HasSuffix(operation.Path, "/caBundle") || operation.Operation != "add" {
-				t.Fatalf("%v", operation)
-			}
-		}
-		if len(patch) > 0 && !duplicateKeys(raw) {
-			apply(t, json.RawMessage(raw), patch)
-		}
-	})
-}
-
-// duplicateKeys reports whether decoding raw loses something: then libraries differ in which of two equal keys counts.
-func duplicateKeys(raw []byte) bool {
-	var value any
-	if json.Unmarshal(raw, &value) != nil {
-		return true
-	}
-	canonical, err := json.Marshal(value)
-	var compact bytes.Buffer
-	return err != nil || json.Compact(&compact, raw) != nil || compact.Len() > len(canonical)
-}
-
 func BenchmarkInject(b *testing.B) {
 	source := ParseExisting(ca("a"))
 	object := bigCRD()

@@ -76,6 +76,9 @@ func ParseObject(kind Kind, raw []byte) Object {
 
 // webhookFields returns a field for every webhook, those with clientConfig.url too.
 func webhookFields(webhooks gjson.Result) []Field {
+	if !webhooks.IsArray() { // gjson takes anything else for a list of one, and a patch of that would be a bad one
+		return nil
+	}
 	var fields []Field
 	for i, webhook := range webhooks.Array() {
 		if clientConfig := webhook.Get("clientConfig"); clientConfig.IsObject() {

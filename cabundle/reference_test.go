@@ -64,25 +64,3 @@ func TestLongAnnotationsAreCutInMessages(t *testing.T) {
 		t.Errorf("problem has %d bytes", len(problem.Error()))
 	}
 }
-
-func FuzzReferenceOf(f *testing.F) {
-	f.Add("ns/name", false)
-	f.Add("$(CERTIFICATE_NAMESPACE)/$(CERTIFICATE_NAME)", true)
-	f.Add("a/b/c", true)
-	f.Fuzz(func(t *testing.T, value string, certificate bool) {
-		key, kind := InjectCAFromSecretAnnotation, Secret
-		if certificate {
-			key, kind = InjectCAFromAnnotation, Certificate
-		}
-		ref, annotated, problem := ReferenceOf(map[string]string{key: value})
-		if !annotated {
-			t.Fatal("not annotated")
-		}
-		if problem == nil && (ref.Kind != kind || ref.Namespace+"/"+ref.Name != value) {
-			t.Fatalf("%q became %+v", value, ref)
-		}
-		if problem != nil && ref != (Reference{}) {
-			t.Fatalf("%q is malformed and became %+v", value, ref)
-		}
-	})
-}

@@ -1,9 +1,7 @@
 package webhook
 
 import (
-	"context"
 	"net/http"
-	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 )
@@ -11,23 +9,23 @@ import (
 // InjectPath is where the Injector is served.
 const InjectPath = "/inject"
 
-// answerMargin is kept back from the deadline of the API server, for the answer to reach it.
-const answerMargin = 200 * time.Millisecond
-
-// NewHandler returns the HTTP handler for h. It takes AdmissionReviews of at most 7 MiB (the limit of
-// controller-runtime), as JSON, and honours the deadline that the API server sends.
+// NewHandler returns the HTTP handler for h. It takes AdmissionReviews of at most maxReviewBytes, as JSON, and honours the
+// deadline that the API server sends. At most maxBytesInFlight of them are worked on at the same time; those that find
+// no room in time are refused with 429.
+//
+// What cannot be read as a review is answered with allowed: false, by controller-runtime, but without the UID of a
+// request: to the API server that is no answer, but a call that failed.
 func NewHandler(h admission.Handler) http.Handler {
-	return withDeadline(&admission.Webhook{Handler: h})
+	return withDeadline(withLimits(&admission.Webhook{Handler: h}))
 }
 
-// withDeadline ends a request's context a little before the API server stops waiting. The API server says how long
-// that is in the query parameter timeout, as a Go duration, rounded up to seconds ("3s").
-func withDeadline(next http.Handler) http.Handler {
+// RequireClientCertificate answers 403 to whoever has not shown a client certificate that the TLS server has verified.
+// (The TLS server lets connections without one pass, for the probe of its own readiness.)
+func RequireClientCertificate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if timeout, err := time.ParseDuration(r.URL.Query().Get("timeout")); err == nil && timeout > 0 {
-			ctx, cancel := context.WithTimeout(r.Context(), max(timeout-answerMargin, timeout/2))
-			defer cancel()
-			r = r.WithContext(ctx)
+		if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+			http.Error(w, "a client certificate is needed", http.StatusForbidden)
+			return
 		}
 		next.ServeHTTP(w, r)
 	})

@@ -101,7 +101,7 @@ metricsTLSConfig:
 		dnsNames: []string{"cainjector", "cainjector.cert-manager.svc"}, leafDuration: time.Hour,
 	}
 	want.injectable, want.places = o.injectable, o.places
-	if diff := cmp.Diff(want, o, cmp.AllowUnexported(options{}, metricsTLS{}, leaderElection{})); diff != "" {
+	if diff := cmp.Diff(want, o, cmp.AllowUnexported(options{}, metricsTLS{}, admissionTLS{}, leaderElection{})); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]cabundle.Kind{cabundle.MutatingWebhookConfiguration, cabundle.ValidatingWebhookConfiguration}, o.kinds()); diff != "" {

@@ -31,14 +31,9 @@ type metricsTLS struct {
 
 	cipherSuites []string
 	minVersion   string
-}
 
-// tlsVersions are those that --metrics-tls-min-version can name.
-var tlsVersions = map[string]uint16{
-	"VersionTLS10": tls.VersionTLS10,
-	"VersionTLS11": tls.VersionTLS11,
-	"VersionTLS12": tls.VersionTLS12,
-	"VersionTLS13": tls.VersionTLS13,
+	// authorized says that only those may read metrics whom the API server says may: see metricsGuard.
+	authorized bool
 }
 
 func (m *metricsTLS) addFlags(flags *pflag.FlagSet) {
@@ -58,6 +53,8 @@ func (m *metricsTLS) addFlags(flags *pflag.FlagSet) {
 		"Cipher suites for /metrics over TLS 1.2, by the names of Go's crypto/tls. Without it: Go's choice.")
 	flags.StringVar(&m.minVersion, "metrics-tls-min-version", m.minVersion,
 		"Lowest version of TLS for /metrics: VersionTLS10, VersionTLS11, VersionTLS12 or VersionTLS13. Without it: Go's choice.")
+	flags.BoolVar(&m.authorized, "metrics-authorization", m.authorized,
+		"Serve /metrics only to those whose bearer token the API server says may get it (nonResourceURLs in a ClusterRole). Needs TLS.")
 }
 
 func (m *metricsTLS) fromFiles() bool  { return m.certFile != "" || m.keyFile != "" }
@@ -79,6 +76,9 @@ func (m *metricsTLS) validate(wrong *mistakes) {
 		wrong.add("metrics-dynamic-serving-dns-names", "must be set with --metrics-dynamic-serving-ca-secret-name")
 	case m.fromSecret() && m.leafDuration < time.Second:
 		wrong.add("metrics-dynamic-serving-leaf-duration", "%s is less than a second", m.leafDuration)
+	}
+	if m.authorized && !m.fromFiles() && !m.fromSecret() {
+		wrong.add("metrics-authorization", "needs --metrics-tls-cert-file or --metrics-dynamic-serving-ca-secret-name: tokens are not to be sent in the clear")
 	}
 	if _, known := tlsVersions[m.minVersion]; m.minVersion != "" && !known {
 		wrong.add("metrics-tls-min-version", "there is no version %q", m.minVersion)
@@ -143,6 +143,9 @@ func addMetricsServer(mgr manager.Manager, o *options, c client.Client, events r
 		if err := mgr.Add(source); err != nil {
 			return err
 		}
+	}
+	if o.metricsTLS.authorized {
+		options.FilterProvider = newMetricsGuard
 	}
 	server, err := metricsserver.NewServer(options, mgr.GetConfig(), mgr.GetHTTPClient())
 	if err != nil {

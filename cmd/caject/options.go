@@ -23,6 +23,7 @@ type options struct {
 	kubeconfig string
 
 	webhookListenAddress string
+	admissionTLS         admissionTLS
 	healthListenAddress  string
 	metricsListenAddress string
 	metricsTLS           metricsTLS
@@ -74,6 +75,7 @@ const (
 func defaultOptions() *options {
 	return &options{
 		webhookListenAddress: ":9443",
+		admissionTLS:         admissionTLS{minVersion: "VersionTLS13"},
 		healthListenAddress:  ":9440",
 		metricsListenAddress: ":9402",
 		metricsTLS:           metricsTLS{leafDuration: 7 * 24 * time.Hour},
@@ -111,6 +113,10 @@ func (o *options) addFlags(flags *pflag.FlagSet) {
 		"With --ca-secret: DNS names or IP addresses under which the API server calls caject.")
 	flags.StringVar(&o.webhookListenAddress, "webhook-listen-address", o.webhookListenAddress,
 		"With --ca-secret: host and port on which admission is served, over TLS.")
+	flags.StringVar(&o.admissionTLS.minVersion, "tls-min-version", o.admissionTLS.minVersion,
+		"With --ca-secret: lowest version of TLS for admission: VersionTLS12 or VersionTLS13.")
+	flags.StringVar(&o.admissionTLS.clientCAFile, "client-ca-file", o.admissionTLS.clientCAFile,
+		"With --ca-secret: file with CAs (PEM). Only callers with a client certificate of one of them are answered. It is read once. Without it: all callers are.")
 	flags.DurationVar(&o.caLifetime, "ca-lifetime", o.caLifetime,
 		"How long caject's own CA is valid; it is renewed at two thirds.")
 	flags.DurationVar(&o.leafLifetime, "leaf-lifetime", o.leafLifetime,
@@ -201,6 +207,7 @@ func (o *options) validate() error {
 	o.validateServing(wrong)
 	o.validateEndpoints(wrong)
 	o.metricsTLS.validate(wrong)
+	o.admissionTLS.validate(wrong)
 	o.leaderElection.validate(wrong)
 	o.validateScope(wrong)
 	if o.resyncInterval < 100*time.Millisecond {

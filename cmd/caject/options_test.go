@@ -98,6 +98,9 @@ func TestCommandLine(t *testing.T) {
 		"a configuration file not there":    {[]string{"--config=/nonexistent"}, 1, "/nonexistent: no such file"},
 		"all of cert-manager's flags":       {append(slices.Clone(peerFlags), "--kubeconfig=/nonexistent"), 1, `find the API server: stat /nonexistent`},
 		"the same for run":                  {[]string{"run", "--kubeconfig=/nonexistent"}, 1, "/nonexistent"},
+		"metrics for some without TLS":      {[]string{"--metrics-authorization"}, 1, "--metrics-authorization: needs --metrics-tls-cert-file"},
+		"admission over TLS 1.1":            {with("--tls-min-version=VersionTLS11"), 1, `--tls-min-version: "VersionTLS11" is neither VersionTLS12 nor VersionTLS13`},
+		"admission over no TLS":             {with("--tls-min-version="), 1, `--tls-min-version: "" is neither`},
 	}
 	for sentence, test := range tests {
 		t.Run(sentence, func(t *testing.T) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -25,7 +24,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	crmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
-	crwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/cabundle/metrics"
@@ -42,6 +40,7 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 	logger := setUpLogging(logs, o.loggingFormat, o.verbosity)
 	logger.Info("Starting caject", "version", versionString())
 
+	o.warnOfProfiling(logger)
 	config, err := loadConfig(o.kubeconfig)
 	if err != nil {
 		return err
@@ -80,41 +79,19 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 	if o.publish {
 		loopOptions.Publish = reader
 	}
-	var loop *resync.Resync
+	shared := &shared{
+		options: o, config: config, manager: mgr, client: reader, targets: targets, sources: sources, events: recorder, metrics: counters,
+	}
 	var live, ready []healthz.Checker
 	if o.serves() {
-		// Each tells the other: the keeper that the CA has changed, resync that our configuration has.
-		keeper := newKeeper(o, reader, targets, recorder, func(ref cabundle.Reference) { loop.Changed(ref) })
-		loopOptions.Own = o.ownConfigurations()
-		loopOptions.Observe = func(t cabundle.Target) {
-			if slices.Contains(loopOptions.Own, t) {
-				keeper.Wake()
-			}
-		}
-		server := &drainingServer{Server: newWebhookServer(o, keeper)}
-		server.Register(webhook.InjectPath, webhook.NewHandler(webhook.NewInjector(o.kinds(), o.combine(), sources, counters, clock.RealClock{})))
-		if o.hintConfiguration != "" {
-			server.Register(webhook.HintPath, webhook.NewHandler(webhook.NewHinter(func(ref cabundle.Reference) { loop.Hint(ctx, ref) })))
-		}
-		if err := errors.Join(mgr.Add(keeper), mgr.Add(server)); err != nil {
+		if live, ready, err = shared.serve(ctx, &loopOptions); err != nil {
 			return fmt.Errorf("set up: %w", err)
-		}
-		live, ready = append(live, keeper.Alive), append(ready, keeper.Ready, server.StartedChecker(), server.Ready)
-		if o.leaderElection.enabled {
-			lead, err := newLeader(o, config, mgr.GetHTTPClient())
-			if err != nil {
-				return err
-			}
-			lead.elected = func() { loop.Elected() }
-			loopOptions.Leads = lead.Leads
-			if err := mgr.Add(lead); err != nil {
-				return fmt.Errorf("set up: %w", err)
-			}
 		}
 	} else {
 		logger.Info("No --ca-secret: admission is not served, targets are filled after they were written")
 	}
-	loop = resync.New(loopOptions, sources, targets, recorder, counters, clock.RealClock{})
+	loop := resync.New(loopOptions, sources, targets, recorder, counters, clock.RealClock{})
+	shared.loop = loop
 	if err := errors.Join(
 		crmetrics.Registry.Register(loop),
 		loop.SetupWithManager(mgr),
@@ -124,6 +101,54 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 		return fmt.Errorf("set up: %w", err)
 	}
 	return mgr.Start(ctx)
+}
+
+// shared is what the parts have in common.
+type shared struct {
+	options *options
+	config  *rest.Config
+	manager manager.Manager
+	client  client.Client // not backed by a cache
+	targets *target.Client
+	sources *source.Reader
+	events  record.EventRecorder
+	metrics *metrics.Metrics
+	loop    *resync.Resync // set before the manager starts
+}
+
+// serve adds what serves admission: its certificate, the server, and the election of the replica that acts at once. It sets
+// in o what resync has to know of them, and returns what /livez and /readyz ask.
+func (s *shared) serve(ctx context.Context, o *resync.Options) (live, ready []healthz.Checker, err error) {
+	// Each tells the other: the keeper that the CA has changed, resync that our configuration has.
+	keeper := newKeeper(s.options, s.client, s.targets, s.events, func(ref cabundle.Reference) { s.loop.Changed(ref) })
+	o.Own = s.options.ownConfigurations()
+	o.Observe = func(t cabundle.Target) {
+		if slices.Contains(o.Own, t) {
+			keeper.Wake()
+		}
+	}
+	admission, err := newWebhookServer(s.options, keeper)
+	if err != nil {
+		return nil, nil, err
+	}
+	server := &drainingServer{Server: admission}
+	server.Register(webhook.InjectPath, webhook.NewHandler(webhook.NewInjector(s.options.kinds(), s.options.combine(), s.sources, s.metrics, clock.RealClock{})))
+	if s.options.hintConfiguration != "" {
+		server.Register(webhook.HintPath, webhook.NewHandler(webhook.NewHinter(func(ref cabundle.Reference) { s.loop.Hint(ctx, ref) })))
+	}
+	if s.options.leaderElection.enabled {
+		lead, err := newLeader(s.options, s.config, s.manager.GetHTTPClient())
+		if err != nil {
+			return nil, nil, err
+		}
+		lead.elected = func() { s.loop.Elected() }
+		o.Leads = lead.Leads
+		if err := s.manager.Add(lead); err != nil {
+			return nil, nil, err
+		}
+	}
+	live, ready = []healthz.Checker{keeper.Alive}, []healthz.Checker{keeper.Ready, server.StartedChecker(), server.Ready}
+	return live, ready, errors.Join(s.manager.Add(keeper), s.manager.Add(server))
 }
 
 // leaseName is that of cert-manager's cainjector, so that of both, while one takes over from the other, only one works.
@@ -177,18 +202,6 @@ func newKeeper(o *options, reader client.Client, targets *target.Client, events 
 		Events:         events,
 		Changed:        changed,
 	}, reader, targets, clock.RealClock{})
-}
-
-func newWebhookServer(o *options, keeper *certs.Keeper) crwebhook.Server {
-	host, port, _ := splitAddress(o.webhookListenAddress) // validate has seen it
-	return crwebhook.NewServer(crwebhook.Options{
-		Host: host,
-		Port: port,
-		TLSOpts: []func(*tls.Config){func(c *tls.Config) {
-			c.MinVersion = tls.VersionTLS13
-			c.GetCertificate = keeper.GetCertificate
-		}},
-	})
 }
 
 // newScheme knows the types that are read as such, Secrets and CABundles, and Leases, which have Events. Targets are read as

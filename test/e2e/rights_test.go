@@ -8,8 +8,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -70,6 +73,123 @@ func TestRights(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRoles compares all that the chart's roles allow with what they should: whoever widens one has to say so here, and in
+// docs/security.md.
+func TestRoles(t *testing.T) {
+	t.Parallel()
+	sources := []string{
+		"everywhere: cert-manager.io/certificates: get",
+		"everywhere: secrets: get",
+	}
+	const targetVerbs = "get,list,patch,watch"
+	targets := []string{
+		"everywhere: admissionregistration.k8s.io/mutatingwebhookconfigurations: " + targetVerbs,
+		"everywhere: admissionregistration.k8s.io/validatingwebhookconfigurations: " + targetVerbs,
+		"everywhere: apiextensions.k8s.io/customresourcedefinitions: " + targetVerbs,
+		"everywhere: apiregistration.k8s.io/apiservices: " + targetVerbs,
+	}
+	published := []string{
+		"everywhere: caject.io/cabundles: create,delete,get,list,update,watch",
+		"everywhere: caject.io/cabundles/status: update",
+	}
+	own := []string{
+		"in default: events: create,patch",
+		"in ns: secrets release-caject-ca: create,get,patch,update",
+	}
+	tests := map[string]struct {
+		values []string
+		rights []string
+	}{
+		"by default": {nil, slices.Concat(sources, targets, published, own)},
+		"two namespaces of sources": {[]string{"sources.namespaces={a,b}"}, slices.Concat(targets, published, own, []string{
+			"in a: cert-manager.io/certificates: get", "in a: secrets: get",
+			"in b: cert-manager.io/certificates: get", "in b: secrets: get",
+		})},
+		"no Certificates, one namespace": {[]string{"sources.namespaces={a}", "sources.certificates=false"},
+			slices.Concat(targets, published, own, []string{"in a: secrets: get"})},
+		"ignored namespaces, which a role cannot exclude": {[]string{"sources.ignoredNamespaces={a}"},
+			slices.Concat(sources, targets, published, own)},
+		"the least": {
+			[]string{
+				"sources.namespaces={a}", "sources.certificates=false", "cabundles.enabled=false", "hints.enabled=false",
+				"targets.validatingwebhookconfigurations=false", "targets.mutatingwebhookconfigurations=false", "targets.apiservices=false",
+			},
+			slices.Concat(own, []string{targets[0], targets[2], "in a: secrets: get"}),
+		},
+		"metrics for some": {[]string{"metrics.secure=true"}, slices.Concat(sources, targets, published, own, []string{
+			"everywhere: authentication.k8s.io/tokenreviews: create",
+			"everywhere: authorization.k8s.io/subjectaccessreviews: create",
+			"in ns: secrets release-caject-metrics-ca: create,get,patch,update",
+		})},
+	}
+	for sentence, test := range tests {
+		t.Run(sentence, func(t *testing.T) {
+			rendered, err := helmTemplate(t, sets(test.values)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := playground.Rights(rendered)
+			if err != nil {
+				t.Fatal(err)
+			}
+			slices.Sort(test.rights)
+			if diff := cmp.Diff(test.rights, got); diff != "" {
+				t.Errorf("missing (-), and too much (+):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestCajectMayReadLessThanCainjector compares what both charts ask for, as docs/security.md says.
+func TestCajectMayReadLessThanCainjector(t *testing.T) {
+	t.Parallel()
+	rendered, err := shared.control.RenderCertManager(t.Context(), []string{"cainjector-rbac"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cainjector, err := playground.Rights(rendered)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rendered, err = helmTemplate(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, err := playground.Rights(rendered)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("cainjector:\n%s\ncaject:\n%s", strings.Join(cainjector, "\n"), strings.Join(ours, "\n"))
+	for _, resource := range []string{
+		"secrets", "events", "cert-manager.io/certificates",
+		"admissionregistration.k8s.io/mutatingwebhookconfigurations", "admissionregistration.k8s.io/validatingwebhookconfigurations",
+		"apiextensions.k8s.io/customresourcedefinitions", "apiregistration.k8s.io/apiservices",
+	} {
+		theirVerbs, ourVerbs := everywhere(cainjector, resource), everywhere(ours, resource)
+		if len(theirVerbs) == 0 {
+			t.Errorf("cainjector has no right to %s: this test does not show what it should", resource)
+		}
+		for _, verb := range ourVerbs {
+			if !slices.Contains(theirVerbs, verb) {
+				t.Errorf("caject may %s %s, and cainjector may not", verb, resource)
+			}
+		}
+		if len(ourVerbs) >= len(theirVerbs) {
+			t.Errorf("%s: caject may %v, cainjector %v", resource, ourVerbs, theirVerbs)
+		}
+	}
+}
+
+// everywhere returns the verbs that rights allow on a resource in all namespaces.
+func everywhere(rights []string, resource string) []string {
+	for _, line := range rights {
+		if verbs, ok := strings.CutPrefix(line, "everywhere: "+resource+": "); ok {
+			return strings.Split(verbs, ",")
+		}
+	}
+	return nil
 }
 
 // checkAudit reads the audit log of the API server, and returns an error for whatever caject asked for in all tests that

@@ -20,6 +20,10 @@
 {{- printf "%s-ca" (include "caject.fullname" .) -}}
 {{- end -}}
 
+{{- define "caject.metricsSecretName" -}}
+{{- printf "%s-metrics-ca" (include "caject.fullname" .) -}}
+{{- end -}}
+
 {{- define "caject.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "caject.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
