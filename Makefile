@@ -37,7 +37,7 @@ bench: build assets ## Measure the handler, then start, memory and filling with 
 
 .PHONY: chaos
 chaos: assets bin/gotestsum ## Have twelve things go wrong around caject, ROUNDS times each, and print how soon all is right again. ROUNDS=3, REPLICAS=1.
-	@cd test && CHAOS_ROUNDS=$(or $(ROUNDS),3) CHAOS_REPLICAS=$(REPLICAS) ../bin/gotestsum --format testname -- -race -count=1 -timeout 60m ./chaos
+	@cd test && CHAOS_ROUNDS=$(or $(ROUNDS),3) CHAOS_REPLICAS=$(REPLICAS) ../bin/gotestsum --format standard-verbose -- -race -count=1 -timeout 60m ./chaos
 
 .PHONY: load
 load: build assets ## Fill 2,000 objects from 200 sources, 1,000 creates at full speed and a CRD as large as etcd takes; prints latencies.

@@ -69,7 +69,7 @@ func (r *rig) link(name string, t trouble) fault {
 	return fault{
 		name: name, lasts: 4 * time.Second,
 		begin: func(context.Context) error { r.proxy.set(t); return nil },
-		end:   func(context.Context) error { r.proxy.set(trouble{}); return nil },
+		end:   func(context.Context) error { return r.proxy.relieve() },
 	}
 }
 

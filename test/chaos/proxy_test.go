@@ -3,6 +3,7 @@ package chaos
 import (
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"io"
 	"log"
 	"math/rand/v2"
@@ -28,6 +29,7 @@ type proxy struct {
 	mu          sync.Mutex
 	trouble     trouble
 	over        chan struct{} // closed when the trouble is
+	felt        int           // how often caject has felt it
 	connections map[*connection]bool
 }
 
@@ -63,8 +65,10 @@ func newProxy(config *rest.Config) (*proxy, error) {
 		now, _ := p.now()
 		switch {
 		case now.answer != 0:
+			p.feel()
 			refuse(w, now.answer)
 		case now.watch != 0 && r.URL.Query().Get("watch") != "":
+			p.feel()
 			refuse(w, now.watch)
 		default:
 			pass.ServeHTTP(w, r)
@@ -108,6 +112,25 @@ func (p *proxy) now() (trouble, chan struct{}) {
 	return p.trouble, p.over
 }
 
+// feel counts that caject has felt the trouble.
+func (p *proxy) feel() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.felt++
+}
+
+// relieve ends the trouble. The error says that caject has not felt any of it.
+func (p *proxy) relieve() error {
+	p.set(trouble{})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	felt := p.felt
+	if p.felt = 0; felt == 0 {
+		return errors.New("caject has not felt what the proxy does")
+	}
+	return nil
+}
+
 // set begins a trouble, or ends it. The connections there are break, unless it is one of the kind that nobody is told of.
 func (p *proxy) set(t trouble) {
 	p.mu.Lock()
@@ -139,6 +162,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		if now, _ := l.proxy.now(); now.cut {
+			l.proxy.feel()
 			_ = accepted.Close()
 			continue
 		}
@@ -160,10 +184,13 @@ func (c *connection) Write(data []byte) (int, error) {
 	now, over := c.proxy.now()
 	switch {
 	case now.hang:
+		c.proxy.feel()
 		<-over
 	case now.delay > 0:
+		c.proxy.feel()
 		time.Sleep(rand.N(now.delay))
 	case now.garble && rand.IntN(3) == 0:
+		c.proxy.feel()
 		data = slices.Clone(data)
 		data[rand.IntN(len(data))] ^= 0x20
 	}
