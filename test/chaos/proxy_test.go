@@ -54,7 +54,9 @@ func newProxy(config *rest.Config) (*proxy, error) {
 		return nil, err
 	}
 	p := &proxy{over: make(chan struct{}), connections: map[*connection]bool{}}
+	silent := log.New(io.Discard, "", 0) // or it would tell of each connection that is cut
 	pass := &httputil.ReverseProxy{
+		ErrorLog:      silent,
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(apiServer) },
 		Transport:     transport,
 		FlushInterval: -1, // a watch is passed on event by event
@@ -76,7 +78,7 @@ func newProxy(config *rest.Config) (*proxy, error) {
 	}))
 	p.server.EnableHTTP2 = true
 	p.server.Listener = &listener{p.server.Listener, p}
-	p.server.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that were cut
+	p.server.Config.ErrorLog = silent
 	p.server.StartTLS()
 	return p, nil
 }

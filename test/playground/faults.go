@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
 // KillAPIServer ends kube-apiserver as a power cut would, and leaves etcd. (Asked to end, it waits for a minute for
@@ -31,9 +33,12 @@ func (c *ControlPlane) KillEtcd() error {
 
 // StartEtcd starts etcd again, at the same address and with what it held.
 func (c *ControlPlane) StartEtcd() error {
-	etcd := c.env.ControlPlane.Etcd
-	etcd.Args = nil // else those of the first start, its port among peers included, come on top
-	return etcd.Start()
+	before := c.env.ControlPlane.Etcd
+	// One that has run would add the arguments of its first start, its port among peers included.
+	c.env.ControlPlane.Etcd = &envtest.Etcd{
+		DataDir: before.DataDir, URL: before.URL, Path: before.Path, StartTimeout: before.StartTimeout, StopTimeout: before.StopTimeout,
+	}
+	return c.env.ControlPlane.Etcd.Start()
 }
 
 // kill ends the process that has arg among its arguments.
