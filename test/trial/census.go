@@ -175,6 +175,10 @@ func (c *Census) forget(object client.Object) {
 
 // look compares one state with all before it.
 func (c *Census) look(object client.Object) {
+	if object.GetDeletionTimestamp() != nil {
+		c.forget(object) // a CRD takes a while to go
+		return
+	}
 	name, ok := object.GetAnnotations()[cabundle.InjectCAFromSecretAnnotation]
 	c.mu.Lock()
 	defer c.mu.Unlock()

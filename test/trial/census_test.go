@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/caject/caject/cabundle/cabundletest"
 	"github.com/caject/caject/test/playground"
 )
@@ -67,4 +69,15 @@ func expect(t *testing.T, err error, want string) {
 	case err != nil && (want == "" || !strings.Contains(err.Error(), want)):
 		t.Errorf("noted is %q, not %q", err, want)
 	}
+}
+
+func TestACensusDoesNotWaitForWhatIsBeingDeleted(t *testing.T) {
+	c := NewCensus(nil)
+	c.Expect(Namespace+"/source", playground.NewCA("source"))
+	object := playground.NewCRD("target", playground.FromSecret(Namespace, "source"))
+	c.look(object)
+	expect(t, c.Wrong(0), "1 targets are there")
+	object.DeletionTimestamp = &metav1.Time{Time: time.Now()}
+	c.look(object)
+	expect(t, c.Wrong(0), "")
 }
