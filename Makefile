@@ -35,6 +35,20 @@ bench: build assets ## Measure the handler, then start, memory and filling with 
 	@cd test/oracle && go build -o ../../bin/cainjector ./cainjector
 	@bin/bench
 
+.PHONY: chaos
+chaos: assets bin/gotestsum ## Have twelve things go wrong around caject, ROUNDS times each, and print how soon all is right again. ROUNDS=3, REPLICAS=1.
+	@cd test && CHAOS_ROUNDS=$(or $(ROUNDS),3) CHAOS_REPLICAS=$(REPLICAS) ../bin/gotestsum --format standard-verbose -- -race -count=1 -timeout 60m ./chaos
+
+.PHONY: load
+load: build assets ## Fill 2,000 objects from 200 sources, 1,000 creates at full speed and a CRD as large as etcd takes; prints latencies.
+	@cd test && go build -o ../bin/load ./cmd/load
+	@bin/load
+
+.PHONY: soak
+soak: build assets ## Change Secrets and targets for DURATION (10m), and watch memory, goroutines and each state of each target.
+	@cd test && go build -o ../bin/soak ./cmd/soak
+	@bin/soak -duration $(or $(DURATION),10m) -replicas $(REPLICAS)
+
 .PHONY: lint
 lint: bin/staticcheck generate ## Run gofmt, go vet and staticcheck, and see that nothing generated is out of date.
 	@git diff --exit-code -- cabundle/v1alpha1 charts/caject/files

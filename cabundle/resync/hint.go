@@ -76,6 +76,7 @@ func (r *Resync) readHinted(ctx context.Context, ref cabundle.Reference) bool {
 	bundle, problem := source.ReadSafely(ctx, r.sources, ref, source.Consistent)
 	r.metrics.SourceRead(metrics.Hint, problem)
 	if problem != nil && problem.Outage() {
+		r.miss() // the hint may be over before the outage is
 		return false
 	}
 	r.publisher.note(ref, bundle, problem)

@@ -18,7 +18,7 @@ func (r *Resync) left(target cabundle.Target, known state) time.Duration {
 		return 0
 	}
 	now := r.clock.Now()
-	return followAfter - now.Sub(r.tracker.dueSince(target, now))
+	return min(followAfter, followAfter-now.Sub(r.tracker.dueSince(target, now))) // the clock may have gone back
 }
 
 // Elected says that this replica leads from now on: it looks at all that it has left to the leader before.

@@ -28,15 +28,40 @@ func (l *loop) Start(ctx context.Context) error { return l.run(ctx) }
 // NeedLeaderElection implements [manager.LeaderElectionRunnable].
 func (l *loop) NeedLeaderElection() bool { return l.leader }
 
-// loop reads all referenced sources once per interval until ctx ends.
+// loop reads all referenced sources once per interval until ctx ends, and sooner when something may have been missed.
 func (r *Resync) loop(ctx context.Context) error {
-	wait.JitterUntilWithContext(ctx, r.readAll, r.options.Interval, jitter, true)
-	return nil
+	for {
+		pause := r.options.Interval
+		if !r.readAll(ctx) {
+			pause = min(pause, outageRetry)
+		}
+		next := r.clock.After(wait.Jitter(pause, jitter))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-next:
+		case <-r.missed:
+			// Others are most likely missed as well, and the API server may not be back yet.
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-r.clock.After(wait.Jitter(min(pause, outageRetry), jitter)):
+			}
+		}
+	}
+}
+
+// miss says that a source could not be read when it may have changed: the periodic loop reads all soon.
+func (r *Resync) miss() {
+	select {
+	case r.missed <- struct{}{}:
+	default:
+	}
 }
 
 // readAll reads each referenced source once, from the API server's watch cache, and has those targets looked at that
-// were filled from something else, or hold a certificate that has expired.
-func (r *Resync) readAll(ctx context.Context) {
+// were filled from something else, or hold a certificate that has expired. It reports whether all could be read.
+func (r *Resync) readAll(ctx context.Context) bool {
 	defer r.rounds.Turn()()
 	start := r.clock.Now()
 	var group errgroup.Group
@@ -47,6 +72,7 @@ func (r *Resync) readAll(ctx context.Context) {
 	}
 	err := group.Wait()
 	r.metrics.Resynced(start, r.clock.Now(), err == nil)
+	return err == nil
 }
 
 // readOne reads one source. The error is an outage.

@@ -68,7 +68,9 @@ func (r *Resync) admissionFills(target cabundle.Target) bool {
 	if target.Kind.FilledAtAdmission() {
 		return r.options.Webhook
 	}
-	return r.options.Policy && r.publisher != nil && r.clock.Now().UnixNano()-r.policyFailed.Load() >= int64(policyRest)
+	rested := time.Duration(r.clock.Now().UnixNano() - r.policyFailed.Load())
+	// Less than nothing: the clock has gone back.
+	return r.options.Policy && r.publisher != nil && (rested < 0 || rested >= policyRest)
 }
 
 // readmit lets admission do the writing where it can: what it writes belongs to no field manager. It reports whether the

@@ -63,9 +63,9 @@ func (r *Resync) Reconcile(ctx context.Context, target cabundle.Target) (reconci
 		return reconcile.Result{}, nil
 	case r.left(target, known) > 0:
 		return reconcile.Result{RequeueAfter: r.left(target, known)}, nil
-	case r.clock.Now().Before(known.notBefore):
+	case r.rests(known) > 0:
 		// Somebody changes it as often as caject writes it. Nobody wins such a fight by being faster.
-		return reconcile.Result{RequeueAfter: known.notBefore.Sub(r.clock.Now())}, nil
+		return reconcile.Result{RequeueAfter: r.rests(known)}, nil
 	case known.invalid != nil:
 		return r.settle(ctx, target, known, look{version: known.version, problem: known.invalid}), nil
 	}
@@ -90,6 +90,14 @@ func (r *Resync) Reconcile(ctx context.Context, target cabundle.Target) (reconci
 		r.write(ctx, target, known, &found)
 	}
 	return r.settle(ctx, target, known, found), nil
+}
+
+// rests returns for how long a target is not written. That is never more than the interval: then the clock has gone back.
+func (r *Resync) rests(known state) time.Duration {
+	if left := known.notBefore.Sub(r.clock.Now()); left <= r.options.Interval {
+		return left
+	}
+	return 0
 }
 
 // look reads target and its source, both at once, and decides what to change.
@@ -159,7 +167,8 @@ func (r *Resync) lookAtSource(ctx context.Context, known state, freshness source
 func (r *Resync) write(ctx context.Context, target cabundle.Target, known state, found *look) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	contest, same := known.contest, found.outcome == known.outcome
+	// What has expired goes without anybody having changed the target.
+	contest, same := known.contest, found.outcome == known.outcome && !known.expired(r.clock.Now())
 	if len(found.patch) > 0 {
 		contest = r.next(ctx, target, known, same)
 	}
@@ -193,8 +202,9 @@ func (r *Resync) write(ctx context.Context, target cabundle.Target, known state,
 	r.wrote(target, known, contest, same)
 }
 
-// wrote notes that caject has written target. If the source is the same as at the last look, somebody else has changed the
-// target, and if that happens again the next write waits, each time longer, until the target was quiet for a while.
+// wrote notes that caject has written target. If the source is the same as at the last look and nothing has expired, somebody
+// else has changed the target, and if that happens again the next write waits, each time longer, until the target was quiet for
+// a while.
 func (r *Resync) wrote(target cabundle.Target, known state, c contest, same bool) {
 	if known.contest.quiet(c.written, r.options.Interval) {
 		r.writes.Forget(target)
@@ -250,7 +260,11 @@ func (r *Resync) settle(ctx context.Context, target cabundle.Target, known state
 		}
 	})
 	if again {
-		return reconcile.Result{RequeueAfter: r.retries.When(target)}
+		pause := r.retries.When(target)
+		if unknown {
+			pause = min(pause, outageRetry)
+		}
+		return reconcile.Result{RequeueAfter: pause}
 	}
 	r.retries.Forget(target)
 	return reconcile.Result{}

@@ -39,6 +39,9 @@ const (
 	// firstRetry is the wait after the first "not yet", and between the first two writes of a target; it doubles up to
 	// Options.Interval.
 	firstRetry = 50 * time.Millisecond
+	// outageRetry is the most that is waited for an API server that does not answer. It gives back what was missed within ten
+	// seconds, and asks little of a server that is in trouble.
+	outageRetry = 5 * time.Second
 	// followAfter is how much time a replica that does not lead leaves the leader to put a target right, and followStatusAfter
 	// to bring a CABundle up to date.
 	followAfter       = time.Second
@@ -103,6 +106,7 @@ type Resync struct {
 	// policyFailed is when a policy was last found not to fill a target, in nanoseconds since 1970.
 	policyFailed atomic.Int64
 	watchErrors  *watchErrors
+	missed       chan struct{} // tells the periodic loop that a source could not be read when it may have changed
 	work, rounds *alive.Loop
 	retries      workqueue.TypedRateLimiter[cabundle.Target]
 	writes       workqueue.TypedRateLimiter[cabundle.Target]
@@ -129,6 +133,7 @@ func New(o Options, s sourceReader, t targetClient, e record.EventRecorder, m *m
 		tracker:     newTracker(),
 		hints:       hints{current: map[cabundle.Reference]*hint{}},
 		watchErrors: newWatchErrors(logr.Discard(), c),
+		missed:      make(chan struct{}, 1),
 
 		work:    alive.NewLoop("resync of targets", hangs, 0, c),
 		rounds:  alive.NewLoop("the periodic resync", hangs, time.Duration(float64(o.Interval)*(1+jitter)), c),

@@ -11,10 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -69,6 +66,12 @@ func StartControlPlane(root, dir string) (*ControlPlane, error) {
 	if err := auditCaject(apiServer, dir); err != nil {
 		return nil, err
 	}
+	// Likewise etcd, with its data.
+	data := filepath.Join(dir, "etcd")
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return nil, err
+	}
+	env.ControlPlane.Etcd = &envtest.Etcd{DataDir: data}
 	apiServerLog, err := os.Create(filepath.Join(dir, "kube-apiserver.log"))
 	if err != nil {
 		return nil, err
@@ -108,43 +111,10 @@ rules:
 	return nil
 }
 
-// Stop ends both programs and removes their data.
-func (c *ControlPlane) Stop() error { return c.env.Stop() }
-
-// KillAPIServer ends kube-apiserver as a power cut would, and leaves etcd. (Asked to end, it waits for a minute for
-// those who watch.)
-func (c *ControlPlane) KillAPIServer() error {
-	apiServer := c.env.ControlPlane.GetAPIServer()
-	pid, err := findProcess("--cert-dir=" + apiServer.CertDir)
-	if err != nil {
-		return err
-	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		return err
-	}
-	return apiServer.Stop()
+// Stop ends both programs and removes etcd's data.
+func (c *ControlPlane) Stop() error {
+	return errors.Join(c.env.Stop(), os.RemoveAll(c.env.ControlPlane.Etcd.DataDir))
 }
-
-// findProcess returns the process that has arg among its arguments.
-func findProcess(arg string) (int, error) {
-	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		return 0, err
-	}
-	for _, file := range files {
-		line, err := os.ReadFile(file)
-		if err != nil {
-			continue // it has ended
-		}
-		if slices.Contains(strings.Split(string(line), "\x00"), arg) {
-			return strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		}
-	}
-	return 0, fmt.Errorf("no process has the argument %s", arg)
-}
-
-// StartAPIServer starts kube-apiserver again, at the same address.
-func (c *ControlPlane) StartAPIServer() error { return c.env.ControlPlane.GetAPIServer().Start() }
 
 // program returns the path of one of the control plane's programs.
 func (c *ControlPlane) program(name string) string {

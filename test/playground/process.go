@@ -109,6 +109,12 @@ lines:
 // Signal sends a signal.
 func (p *Process) Signal(s os.Signal) error { return p.command.Process.Signal(s) }
 
+// Wait returns once the process has ended, for example because it was killed.
+func (p *Process) Wait() {
+	err := <-p.done
+	p.done <- err
+}
+
 // Stop asks the process to end, as a kubelet does, and returns how it did. It kills it after a minute.
 func (p *Process) Stop() error {
 	if err := p.Signal(syscall.SIGTERM); err != nil {

@@ -97,6 +97,14 @@ func (r *Replicas) StopGently(replica *Replica) error {
 	return replica.Stop()
 }
 
+// Forget takes out a replica that has been killed.
+func (r *Replicas) Forget(replica *Replica) {
+	r.mu.Lock()
+	r.replicas = slices.DeleteFunc(r.replicas, func(other *Replica) bool { return other == replica })
+	r.mu.Unlock()
+	replica.Wait()
+}
+
 // Stop ends the replicas and the balancer.
 func (r *Replicas) Stop() error {
 	r.stop()

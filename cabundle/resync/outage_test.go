@@ -1,0 +1,70 @@
+package resync
+
+import (
+	"bytes"
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caject/caject/cabundle"
+)
+
+// outage is what a source comes to while the API server is away.
+var outage = &cabundle.Problem{Reason: cabundle.SourceUnavailable, Detail: "connection refused"}
+
+// looping runs the periodic loop beside body.
+func looping(t *testing.T, body func(*testing.T, *publishing)) {
+	t.Helper()
+	timed(t, func(t *testing.T, r *publishing) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- r.loop(ctx) }()
+		body(t, r)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestARoundThatCameToNothingIsRepeatedSoon(t *testing.T) {
+	looping(t, func(t *testing.T, r *publishing) {
+		time.Sleep(time.Second)
+		r.sources.change(func() { r.sources.problem = outage })
+		time.Sleep(10 * time.Minute)
+		r.sources.change(func() { r.sources.ca, r.sources.problem = caTwo, nil })
+		time.Sleep(7 * time.Second)
+		synctest.Wait()
+		r.work(t)
+		r.expect(t, append(bytes.Clone(caOne), caTwo...))
+	})
+}
+
+func TestAHintThatIsOverBeforeAnOutageIsMadeUpFor(t *testing.T) {
+	looping(t, func(t *testing.T, r *publishing) {
+		time.Sleep(time.Second)
+		r.sources.change(func() { r.sources.problem = outage })
+		r.Hint(t.Context(), secret)
+		time.Sleep(8 * time.Second)
+		synctest.Wait()
+		r.sources.change(func() { r.sources.ca, r.sources.problem = caTwo, nil })
+		time.Sleep(7 * time.Second)
+		synctest.Wait()
+		r.work(t)
+		r.expect(t, append(bytes.Clone(caOne), caTwo...))
+	})
+}
+
+func TestAnOutageIsNotWaitedForLong(t *testing.T) {
+	r := newRig(t, nil)
+	r.sources.problem = outage
+	r.watch()
+	wait := r.work(t)
+	for range 20 {
+		wait = r.retry(t)
+	}
+	if wait != outageRetry {
+		t.Errorf("after twenty tries it waits %v", wait)
+	}
+}

@@ -1,0 +1,184 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"syscall"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/caject/caject/test/playground"
+)
+
+// fault is something that goes wrong for a while.
+type fault struct {
+	name string
+	// begin, during (once, half way) and end bring it about; nil does nothing. What end returns is over.
+	begin, during, end func(context.Context) error
+	// lasts is how long it does, at least.
+	lasts time.Duration
+	// apiServerAway says that nobody can write meanwhile.
+	apiServerAway bool
+}
+
+// faults are all that are tried. Those that take long in the long form only are short otherwise.
+func (r *rig) faults(long bool) []fault {
+	freeze := 5 * time.Second
+	if long {
+		freeze = 30 * time.Second
+	}
+	control := r.world.Control
+	return []fault{
+		{
+			name: "API server killed, started again", lasts: 2 * time.Second, apiServerAway: true,
+			begin: func(context.Context) error { return control.KillAPIServer() },
+			end:   func(context.Context) error { return control.StartAPIServer() },
+		},
+		{
+			name: "etcd killed, started again", lasts: 2 * time.Second, apiServerAway: true,
+			begin: func(context.Context) error { return control.KillEtcd() },
+			end:   r.startEtcd,
+		},
+		{name: "caject killed amid rotation, started again", begin: r.killCaject, end: r.restartCaject, lasts: time.Second},
+		{
+			name: fmt.Sprintf("caject frozen (SIGSTOP) for %s", freeze), lasts: freeze,
+			begin: func(context.Context) error { return r.signal(syscall.SIGSTOP) },
+			end:   func(context.Context) error { return r.signal(syscall.SIGCONT) },
+		},
+		r.link("connection cut", trouble{cut: true}),
+		r.link("connection hangs", trouble{hang: true}),
+		r.link("connection slow (up to 500 ms a write)", trouble{delay: 500 * time.Millisecond}),
+		r.link("connection garbles a third of the writes", trouble{garble: true}),
+		r.link("watches expired (410)", trouble{watch: http.StatusGone}),
+		r.link("API server overloaded (429)", trouble{answer: http.StatusTooManyRequests}),
+		r.link("API server unavailable (503)", trouble{answer: http.StatusServiceUnavailable}),
+		{
+			name: "CA Secret read-only, caject restarted, then the Secret emptied", lasts: 4 * time.Second,
+			begin: r.readOnly, during: r.emptySecret, end: r.writable,
+		},
+	}
+}
+
+// link is trouble between caject and the API server.
+func (r *rig) link(name string, t trouble) fault {
+	return fault{
+		name: name, lasts: 4 * time.Second,
+		begin: func(context.Context) error { r.proxy.set(t); return nil },
+		end:   func(context.Context) error { return r.proxy.relieve() },
+	}
+}
+
+func (r *rig) signal(s syscall.Signal) error {
+	for _, replica := range r.world.Replicas.All() {
+		if err := replica.Signal(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startEtcd returns once the API server works with it.
+func (r *rig) startEtcd(ctx context.Context) error {
+	if err := r.world.Control.StartEtcd(); err != nil {
+		return err
+	}
+	return eventually(ctx, func() error {
+		return r.world.Client.Get(ctx, client.ObjectKey{Name: "default"}, &corev1.Namespace{})
+	})
+}
+
+// killCaject kills it at a random moment after all sources have begun to change.
+func (r *rig) killCaject(ctx context.Context) error {
+	if err := r.rotate(ctx); err != nil {
+		return err
+	}
+	time.Sleep(rand.N(200 * time.Millisecond))
+	return r.signal(syscall.SIGKILL)
+}
+
+func (r *rig) restartCaject(context.Context) error {
+	for _, replica := range r.world.Replicas.All() {
+		if err := r.world.Restart(replica); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// caRole is what lets caject write the Secret with its CA.
+var caRole = client.ObjectKey{Namespace: playground.Namespace, Name: "caject"}
+
+// readOnly takes caject's right to write its Secret, and starts it again: it is ready with the CA that is there.
+func (r *rig) readOnly(ctx context.Context) error {
+	if err := r.setVerbs(ctx, "get"); err != nil {
+		return err
+	}
+	if err := r.signal(syscall.SIGKILL); err != nil {
+		return err
+	}
+	if err := r.restartCaject(ctx); err != nil {
+		return err
+	}
+	wait, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	return r.world.Replicas.WaitReady(wait)
+}
+
+// emptySecret takes the CA from the Secret; caject still has it, and is to put it back when it can.
+func (r *rig) emptySecret(ctx context.Context) error {
+	secret, err := r.caSecret(ctx)
+	if err != nil {
+		return err
+	}
+	r.caBefore = string(secret.Data["ca.crt"])
+	secret.Data = nil
+	return r.world.Client.Update(ctx, secret)
+}
+
+func (r *rig) caSecret(ctx context.Context) (*corev1.Secret, error) {
+	secret := &corev1.Secret{}
+	err := r.world.Client.Get(ctx, client.ObjectKey{Namespace: playground.Namespace, Name: "caject-ca"}, secret)
+	return secret, err
+}
+
+// writable gives the right back.
+func (r *rig) writable(ctx context.Context) error {
+	return r.setVerbs(ctx, "get", "update", "patch", "create")
+}
+
+// setVerbs says what caject may do with its Secret.
+func (r *rig) setVerbs(ctx context.Context, verbs ...string) error {
+	role := &rbacv1.Role{}
+	if err := r.world.Client.Get(ctx, caRole, role); err != nil {
+		return err
+	}
+	for i, rule := range role.Rules {
+		if len(rule.Resources) == 1 && rule.Resources[0] == "secrets" {
+			role.Rules[i].Verbs = verbs
+			return r.world.Client.Update(ctx, role)
+		}
+	}
+	return fmt.Errorf("the Role %s says nothing of Secrets", caRole)
+}
+
+// eventually returns once condition does nil; its last error when ctx, or a minute, ends.
+func eventually(ctx context.Context, condition func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		err := condition()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}

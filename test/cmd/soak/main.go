@@ -1,0 +1,50 @@
+// Command soak runs caject under churn for a given time and prints what came of it: make soak. It fails if anything was wrong.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/caject/caject/test/playground"
+	"github.com/caject/caject/test/soak"
+	"github.com/caject/caject/test/trial"
+)
+
+func main() {
+	duration := flag.Duration("duration", 10*time.Minute, "for how long things change")
+	sources := flag.Int("sources", 20, "how many Secrets are rotated")
+	pause := flag.Duration("pause", 50*time.Millisecond, "how long to wait between two changes")
+	replicas := flag.Int("replicas", 1, "how many caject run")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *replicas, soak.Options{
+		Duration: *duration, Sources: *sources, Pause: *pause, Patience: 30 * time.Second, SpareMemory: int64(*replicas) * (16 << 20),
+	}); err != nil {
+		fmt.Fprintln(os.Stderr, "soak:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, replicas int, o soak.Options) (err error) {
+	root, err := playground.Root()
+	if err != nil {
+		return err
+	}
+	w, err := trial.NewWorld(ctx, trial.Options{Program: filepath.Join(root, "bin", "caject"), Replicas: replicas})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	if err := soak.Run(ctx, w, o, os.Stdout); err != nil {
+		return fmt.Errorf("%w\n%s", err, w.Logs())
+	}
+	return nil
+}

@@ -1,0 +1,72 @@
+package playground
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+)
+
+// KillAPIServer ends kube-apiserver as a power cut would, and leaves etcd. (Asked to end, it waits for a minute for
+// those who watch.)
+func (c *ControlPlane) KillAPIServer() error {
+	apiServer := c.env.ControlPlane.GetAPIServer()
+	if err := kill("--cert-dir=" + apiServer.CertDir); err != nil {
+		return err
+	}
+	return apiServer.Stop()
+}
+
+// KillEtcd ends etcd as a power cut would, and leaves its data.
+func (c *ControlPlane) KillEtcd() error {
+	etcd := c.env.ControlPlane.Etcd
+	if err := kill("--data-dir=" + etcd.DataDir); err != nil {
+		return err
+	}
+	return etcd.Stop()
+}
+
+// StartEtcd starts etcd again, at the same address and with what it held.
+func (c *ControlPlane) StartEtcd() error {
+	before := c.env.ControlPlane.Etcd
+	// One that has run would add the arguments of its first start, its port among peers included.
+	c.env.ControlPlane.Etcd = &envtest.Etcd{
+		DataDir: before.DataDir, URL: before.URL, Path: before.Path, StartTimeout: before.StartTimeout, StopTimeout: before.StopTimeout,
+	}
+	return c.env.ControlPlane.Etcd.Start()
+}
+
+// kill ends the process that has arg among its arguments.
+func kill(arg string) error {
+	pid, err := findProcess(arg)
+	if err != nil {
+		return err
+	}
+	return syscall.Kill(pid, syscall.SIGKILL)
+}
+
+// findProcess returns the process that has arg among its arguments.
+func findProcess(arg string) (int, error) {
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return 0, err
+	}
+	for _, file := range files {
+		line, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		if slices.Contains(strings.Split(string(line), "\x00"), arg) {
+			return strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		}
+	}
+	return 0, fmt.Errorf("no process has the argument %s", arg)
+}
+
+// StartAPIServer starts kube-apiserver again, at the same address.
+func (c *ControlPlane) StartAPIServer() error { return c.env.ControlPlane.GetAPIServer().Start() }

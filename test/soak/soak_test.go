@@ -1,0 +1,38 @@
+package soak
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caject/caject/test/playground"
+	"github.com/caject/caject/test/trial"
+)
+
+// TestAShortSoak is half a minute of it, with two caject.
+func TestAShortSoak(t *testing.T) {
+	root, err := playground.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(t.TempDir(), "caject")
+	if err := playground.BuildCaject(t.Context(), root, program, "-race"); err != nil {
+		t.Fatal(err)
+	}
+	w, err := trial.NewWorld(t.Context(), trial.Options{Program: program, Replicas: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var summary strings.Builder
+	err = Run(t.Context(), w, Options{
+		Duration: 30 * time.Second, Sources: 5, Pause: 50 * time.Millisecond, Patience: time.Minute, SpareMemory: 128 << 20,
+	}, &summary)
+	if err != nil {
+		t.Errorf("%v\n%s", err, w.Logs())
+	}
+	t.Log("\n" + summary.String())
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+}

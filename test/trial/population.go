@@ -1,0 +1,123 @@
+package trial
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/util/retry"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/caject/caject/cabundle/cabundletest"
+	"github.com/caject/caject/test/playground"
+)
+
+// Population is sources and targets, as the census is told of them. It is safe for concurrent use.
+type Population struct {
+	// Lifetime is for how long the next CAs are valid; an hour at first.
+	Lifetime time.Duration
+
+	client client.Client
+	census *Census
+
+	mu      sync.Mutex
+	targets int
+	serial  int
+}
+
+// NewPopulation returns one without any. c is the admin's.
+func NewPopulation(c client.Client, census *Census) *Population {
+	return &Population{Lifetime: time.Hour, client: c, census: census}
+}
+
+// Targets is how many targets there are.
+func (p *Population) Targets() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.targets
+}
+
+func (p *Population) next() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.serial++
+	return p.serial
+}
+
+// AddSource creates a source.
+func (p *Population) AddSource(ctx context.Context, name string) error {
+	return p.writeSource(ctx, name, p.client.Create)
+}
+
+// Rotate gives a source another CA. If it fails, the write may have happened or not: it is to be called again.
+func (p *Population) Rotate(ctx context.Context, name string) error {
+	return p.writeSource(ctx, name, func(ctx context.Context, object client.Object, _ ...client.CreateOption) error {
+		return p.client.Update(ctx, object)
+	})
+}
+
+func (p *Population) writeSource(ctx context.Context, name string, write func(context.Context, client.Object, ...client.CreateOption) error) error {
+	now := time.Now()
+	ca := cabundletest.CA(fmt.Sprintf("%s %d", name, p.next()), now.Add(-time.Hour), now.Add(p.Lifetime))
+	p.census.Expect(Namespace+"/"+name, ca)
+	return write(ctx, playground.NewSecret(Namespace, name, ca))
+}
+
+// Kinds make a target of each kind, with a given name and annotations.
+var Kinds = []func(name string, annotations map[string]string) client.Object{
+	func(name string, annotations map[string]string) client.Object {
+		return playground.NewCRD(name, annotations)
+	},
+	func(name string, annotations map[string]string) client.Object {
+		return playground.NewAPIService(name, annotations)
+	},
+	func(name string, annotations map[string]string) client.Object {
+		return playground.NewValidating(name, 2, annotations)
+	},
+	func(name string, annotations map[string]string) client.Object {
+		return playground.NewMutating(name, 2, annotations)
+	},
+}
+
+// AddTarget creates a target, kind being an index of Kinds, with empty caBundles. It returns it as the API server answered.
+func (p *Population) AddTarget(ctx context.Context, kind int, source string) (client.Object, error) {
+	object := Kinds[kind](fmt.Sprintf("t%d", p.next()), playground.FromSecret(Namespace, source))
+	return object, p.Add(ctx, object)
+}
+
+// Add creates a target.
+func (p *Population) Add(ctx context.Context, object client.Object) error {
+	if err := p.client.Create(ctx, object); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.targets++
+	return nil
+}
+
+// RemoveTarget deletes a target.
+func (p *Population) RemoveTarget(ctx context.Context, object client.Object) error {
+	if err := p.client.Delete(ctx, object); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.targets--
+	return nil
+}
+
+// Placeholder is what manifests have in the place of a caBundle.
+const Placeholder = "\n"
+
+// Blank writes a Placeholder into each caBundle of a target, as whoever applies its manifest again does.
+func (p *Population) Blank(ctx context.Context, object client.Object) error {
+	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		if err := p.client.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
+			return err
+		}
+		playground.SetCABundles(object, []byte(Placeholder))
+		return p.client.Update(ctx, object)
+	})
+}

@@ -1,0 +1,156 @@
+// Package trial is what the tests of faults, load and endurance share: a playground with targets and rotating sources, and
+// a census that looks at each state of each target.
+package trial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/caject/caject/test/playground"
+)
+
+// Namespace is where the sources are.
+const Namespace = "trial"
+
+// World is a control plane with the chart installed, and caject behind a balancer.
+type World struct {
+	Control      *playground.ControlPlane
+	Installation *playground.Installation
+	Replicas     *playground.Replicas
+	Client       client.WithWatch // the admin's
+	Program      string
+
+	dir string
+}
+
+// Options say what NewWorld makes.
+type Options struct {
+	// Program is caject's binary.
+	Program string
+	// Replicas is how many of them run.
+	Replicas int
+	// Values are set in the chart, as helm's --set.
+	Values []string
+	// Args are added to those of the chart.
+	Args []string
+	// Before, if set, is called before caject starts.
+	Before func(*World) error
+}
+
+// NewWorld starts all, and waits until caject is ready. Close ends it.
+func NewWorld(ctx context.Context, o Options) (w *World, err error) {
+	root, err := playground.Root()
+	if err != nil {
+		return nil, err
+	}
+	w = &World{Program: o.Program}
+	if w.dir, err = os.MkdirTemp("", "caject-trial-"); err != nil {
+		return nil, err
+	}
+	if w.Control, err = playground.StartControlPlane(root, w.dir); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(w.dir))
+	}
+	if err := w.start(ctx, o); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return w, nil
+}
+
+func (w *World) start(ctx context.Context, o Options) (err error) {
+	config := rest.CopyConfig(w.Control.Config)
+	config.WarningHandler = rest.NoWarnings{}
+	if w.Client, err = playground.NewClient(config); err != nil {
+		return err
+	}
+	if w.Installation, err = playground.Install(ctx, w.Control, o.Values...); err != nil {
+		return err
+	}
+	if err := w.Client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: Namespace}}); err != nil {
+		return err
+	}
+	w.Installation.Args = append(w.Installation.Args, o.Args...)
+	if o.Before != nil {
+		if err := o.Before(w); err != nil {
+			return err
+		}
+	}
+	if w.Replicas, err = playground.NewReplicas(w.Installation); err != nil {
+		return err
+	}
+	for range o.Replicas {
+		if _, err := w.Replicas.Start(w.Program, w.dir); err != nil {
+			return err
+		}
+	}
+	wait, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	return w.Replicas.WaitReady(wait)
+}
+
+// Restart starts a caject in the place of one that has been killed.
+func (w *World) Restart(killed *playground.Replica) error {
+	w.Replicas.Forget(killed)
+	_, err := w.Replicas.Start(w.Program, w.dir)
+	return err
+}
+
+// Close ends all, and removes its files.
+func (w *World) Close() error {
+	var err error
+	if w.Replicas != nil {
+		err = w.Replicas.Stop()
+	}
+	return errors.Join(err, w.Control.Stop(), os.RemoveAll(w.dir))
+}
+
+// Logs returns what all caject have logged, each log's end if it is long.
+func (w *World) Logs() string {
+	const most = 20_000
+	files, err := filepath.Glob(filepath.Join(w.dir, "caject-*.log"))
+	if err != nil {
+		return err.Error()
+	}
+	text := ""
+	for _, file := range files {
+		log, err := os.ReadFile(file)
+		if err != nil {
+			return err.Error()
+		}
+		text += fmt.Sprintf("--- %s\n%s\n", filepath.Base(file), log[max(0, len(log)-most):])
+	}
+	return text
+}
+
+// Use is what all caject take together.
+type Use struct {
+	Goroutines int
+	Memory     playground.Memory
+}
+
+// Use measures it.
+func (w *World) Use(ctx context.Context) (Use, error) {
+	var all Use
+	for _, replica := range w.Replicas.All() {
+		goroutines, err := playground.Goroutines(ctx, replica.MetricsPort)
+		if err != nil {
+			return Use{}, err
+		}
+		memory, err := replica.Memory()
+		if err != nil {
+			return Use{}, err
+		}
+		all.Goroutines += goroutines
+		all.Memory.Anonymous += memory.Anonymous
+		all.Memory.Resident += memory.Resident
+	}
+	return all, nil
+}
