@@ -73,13 +73,14 @@ func (r *Resync) seek(ctx context.Context, ref cabundle.Reference) {
 func (r *Resync) readHinted(ctx context.Context, ref cabundle.Reference) bool {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	turns := r.publisher.begin(ref)
 	bundle, problem := source.ReadSafely(ctx, r.sources, ref, source.Consistent)
 	r.metrics.SourceRead(metrics.Hint, problem)
 	if problem != nil && problem.Outage() {
 		r.miss() // the hint may be over before the outage is
 		return false
 	}
-	r.publisher.note(ref, bundle, problem)
+	r.publisher.note(ref, turns, bundle, problem)
 	outcome := outcomeOf(bundle, problem)
 	return r.tracker.refresh(ref, metrics.Hint, r.publisher != nil, func(s state) bool { return s.outcome != "" && s.outcome != outcome }) > 0
 }

@@ -68,3 +68,28 @@ func TestAnOutageIsNotWaitedForLong(t *testing.T) {
 		t.Errorf("after twenty tries it waits %v", wait)
 	}
 }
+
+// TestASlowReadDoesNotBringBackTheFormerCA has a read that began before a rotation end after the one that has noticed it. A
+// policy that lags then fills what fits the former CA, and nothing is seen to be wrong until the next round.
+func TestASlowReadDoesNotBringBackTheFormerCA(t *testing.T) {
+	for sentence, slow := range map[string]bool{"a read at a time": false, "a slow one": true} {
+		t.Run(sentence, func(t *testing.T) {
+			r := newPublishing(t, nil)
+			r.options.Policy = true
+			r.targets.admit = r.policy(0)
+			r.watch()
+			r.settled(t)
+			turns := r.publisher.begin(secret)
+			r.rotate(t)
+			if slow {
+				r.publisher.note(secret, turns, cabundle.ParseExisting(caOne), nil)
+			}
+			r.work(t)
+			r.expect(t, append(bytes.Clone(caOne), caTwo...))
+			r.publish(t)
+			if bundle, problem, ok := r.publisher.source(secret); !ok || problem != nil || bundle.Digest() != cabundle.ParseExisting(caTwo).Digest() {
+				t.Errorf("the source is taken for %v, %v, %v", bundle, problem, ok)
+			}
+		})
+	}
+}

@@ -24,6 +24,8 @@ type publication struct {
 	written bool
 
 	last reading
+	// turns counts how often last has changed.
+	turns int
 
 	// retired are the certificates, by fingerprint, that are to leave the targets: see retire.
 	retired map[string]bool
@@ -53,8 +55,19 @@ func (p *publisher) of(ref cabundle.Reference) *publication {
 	return found
 }
 
-// note takes in what a consistent read of a source came to.
-func (p *publisher) note(ref cabundle.Reference, bundle cabundle.Bundle, problem *cabundle.Problem) {
+// begin is called before a consistent read of a source, and its result given to note.
+func (p *publisher) begin(ref cabundle.Reference) (turns int) {
+	if p == nil {
+		return 0
+	}
+	of := p.of(ref)
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	return of.turns
+}
+
+// note takes in what a consistent read of a source came to; turns is what begin returned.
+func (p *publisher) note(ref cabundle.Reference, turns int, bundle cabundle.Bundle, problem *cabundle.Problem) {
 	if p == nil || problem != nil && problem.Outage() {
 		return
 	}
@@ -68,12 +81,22 @@ func (p *publisher) note(ref cabundle.Reference, bundle cabundle.Bundle, problem
 	}
 	if !same {
 		of.written = false
+		of.take(turns, reading{true, bundle, problem})
 	}
-	of.last = reading{true, bundle, problem}
 	of.mu.Unlock()
 	if !same {
 		p.changed(ref)
 	}
+}
+
+// take sets last to another reading. If last has changed since that was begun, which of the two is the newer is not known, and
+// the source is to be read again: a slow read must not bring back the CA of before. The caller holds of.mu.
+func (of *publication) take(turns int, r reading) {
+	if of.turns != turns {
+		r = reading{}
+	}
+	of.last = r
+	of.turns++
 }
 
 // published returns what is published of ref, as far as is known.

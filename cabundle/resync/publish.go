@@ -96,13 +96,18 @@ func (p *publisher) Reconcile(ctx context.Context, ref cabundle.Reference) (reco
 	}
 	of.unnamedSince = time.Time{}
 	if _, _, last := of.known(); !last.read {
+		turns := p.begin(ref)
 		bundle, problem := source.ReadSafely(ctx, p.sources, ref, source.Consistent)
 		if problem != nil && problem.Outage() {
 			return reconcile.Result{RequeueAfter: p.options.Interval}, nil
 		}
 		of.mu.Lock()
-		of.last = reading{true, bundle, problem}
+		of.take(turns, reading{true, bundle, problem})
+		certain := of.last.read
 		of.mu.Unlock()
+		if !certain {
+			return reconcile.Result{RequeueAfter: statusDelay}, nil
+		}
 		// Another replica may have known of it first.
 		outcome := outcomeOf(bundle, problem)
 		p.tracker.refresh(ref, "", true, func(s state) bool { return s.outcome != "" && s.outcome != outcome })

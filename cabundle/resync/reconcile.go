@@ -147,10 +147,11 @@ func (r *Resync) look(ctx context.Context, target cabundle.Target, known state, 
 
 // read reads a source, and counts it.
 func (r *Resync) read(ctx context.Context, ref cabundle.Reference, freshness source.Freshness) (cabundle.Bundle, *cabundle.Problem) {
+	turns := r.publisher.begin(ref)
 	bundle, problem := source.ReadSafely(ctx, r.sources, ref, freshness)
 	r.metrics.SourceRead(metrics.Resync, problem)
 	if freshness == source.Consistent {
-		r.publisher.note(ref, bundle, problem)
+		r.publisher.note(ref, turns, bundle, problem)
 	}
 	return bundle, problem
 }
