@@ -87,9 +87,8 @@ func (r rotation) plan(now time.Time, stored *authority, wrong error, held *auth
 func (r rotation) repair(now time.Time, wrong error, held *authority, left remains) (*authority, step, error) {
 	switch {
 	case held != nil && now.Before(held.certificate.NotAfter):
-		restored := *held
-		restored.trusted = cabundle.Merge(now, left.trusted, held.trusted)
-		return &restored, restore, nil
+		// Whoever damaged it may have put anything among those that are trusted. What another replica has signed with, it adopts.
+		return held, restore, nil
 	case left.next != nil: // better than one that nobody trusts yet
 		return &authority{pair: *left.next, trusted: left.trusted, signsSince: now}, promote, nil
 	case r.others():

@@ -70,7 +70,7 @@ func TestPlan(t *testing.T) {
 		"it goes, and the next one stays":             {stored: ca("due", "b", long, "old", "due", "b"), want: want{drop, "due", []string{"due", "b"}, true}},
 		"nobody knows since when it signs":            {stored: ca("b", "", time.Time{}, "due", "b"), want: want{nothing, "b", []string{"due", "b"}, false}},
 		"emptied: the one in memory is restored":      {wrong: errNoAuthority, held: ca("a", "", long, "a"), others: true, want: want{restore, "a", []string{"a"}, false}},
-		"damaged: the one in memory is restored":      {wrong: bad, held: ca("a", "b", long, "a", "b"), left: remains{trusted: bundle("old")}, want: want{restore, "a", []string{"old", "a", "b"}, true}},
+		"damaged: the one in memory is restored":      {wrong: bad, held: ca("a", "b", long, "a", "b"), left: remains{trusted: bundle("old")}, want: want{restore, "a", []string{"a", "b"}, true}},
 		"emptied, nothing in memory: others may":      {wrong: errNoAuthority, others: true, nobodyIs: errOthers},
 		"damaged, nothing in memory: others may":      {wrong: bad, others: true, nobodyIs: errOthers},
 		"damaged, nothing anywhere":                   {wrong: bad, left: remains{trusted: bundle("old")}, want: want{replace, "new", []string{"old", "new"}, false}},

@@ -73,6 +73,19 @@ func TestEveryReplicaFillsItsOwnConfigurationAtOnce(t *testing.T) {
 	r.expect(t, caOne)
 }
 
+func TestOfItsOwnConfigurationNothingIsSaidWhileTheCAIsMade(t *testing.T) {
+	r, leads := following(t, nil)
+	*leads = true
+	r.options.Own = []cabundle.Target{target}
+	r.sources.problem = &cabundle.Problem{Reason: cabundle.SourceWithoutCA, Detail: "there is none yet"}
+	r.watch()
+	r.work(t)
+	r.expectEvent(t, "")
+	r.clock.Step(r.options.Interval)
+	r.retry(t)
+	r.expectEvent(t, "SourceWithoutCA")
+}
+
 func TestOnlyTheLeaderReports(t *testing.T) {
 	r, leads := following(t, nil)
 	r.sources.problem = &cabundle.Problem{Reason: cabundle.SourceNotFound, Detail: "it is not there"}

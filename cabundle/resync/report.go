@@ -56,6 +56,9 @@ func (r *Resync) report(ctx context.Context, target cabundle.Target, known state
 	if !r.options.leads() {
 		return known.reported // the leader does
 	}
+	if r.own(target) && r.clock.Since(r.began) < r.options.Interval {
+		return known.reported // caject's own CA is being made
+	}
 	text := string(problem.Reason) + ": " + problem.Detail
 	if text != known.reported {
 		logger.Info("Not injected", "reason", problem.Reason, "detail", problem.Detail, "remedy", problem.Remedy)

@@ -100,6 +100,7 @@ type Resync struct {
 	events    record.EventRecorder
 	metrics   *metrics.Metrics
 	clock     clock.Clock
+	began     time.Time
 	tracker   *tracker
 	hints     hints
 	publisher *publisher // nil if nothing is published
@@ -130,6 +131,7 @@ func New(o Options, s sourceReader, t targetClient, e record.EventRecorder, m *m
 		events:      e,
 		metrics:     m,
 		clock:       c,
+		began:       c.Now(),
 		tracker:     newTracker(),
 		hints:       hints{current: map[cabundle.Reference]*hint{}},
 		watchErrors: newWatchErrors(logr.Discard(), c),
