@@ -23,14 +23,16 @@ const contestReason = "TargetContested"
 
 // contest is what is known of somebody who undoes what caject writes to a target.
 type contest struct {
-	written time.Time // when caject last wrote the target
-	undone  int       // how many of its writes were undone since the target was last quiet
-	manager string    // who does it; empty before contestedAfter
+	written  time.Time // when caject last wrote the target
+	undone   int       // how many of its writes were undone since the target was last quiet
+	undoneAt time.Time // when the last of them was found to be, or the first of all was written
+	manager  string    // who does it; empty before contestedAfter
 }
 
-// quiet reports that caject has not written the target for so long that what was before does not count any more.
+// quiet reports that nobody has undone a write for so long that what was before does not count any more. That caject has
+// written the target meanwhile, for its source has changed, says nothing.
 func (c contest) quiet(now time.Time, interval time.Duration) bool {
-	return now.Sub(c.written) > 2*interval
+	return now.Sub(c.undoneAt) > 2*interval
 }
 
 // next returns what is known once caject writes target another time; same says that the source is what it was at the
@@ -38,10 +40,14 @@ func (c contest) quiet(now time.Time, interval time.Duration) bool {
 // it was.
 func (r *Resync) next(ctx context.Context, target cabundle.Target, known state, same bool) contest {
 	c, now := known.contest, r.clock.Now()
-	if c.quiet(now, r.options.Interval) {
-		c = contest{}
-	} else if same {
+	switch {
+	case now.Sub(c.written) > 2*r.options.Interval:
+		c = contest{undoneAt: now}
+	case same && c.quiet(now, r.options.Interval):
+		c = contest{undone: 1, undoneAt: now}
+	case same:
 		c.undone++
+		c.undoneAt = now
 	}
 	c.written = now
 	if c.undone < contestedAfter {

@@ -63,8 +63,9 @@ func (r *Resync) Reconcile(ctx context.Context, target cabundle.Target) (reconci
 		return reconcile.Result{}, nil
 	case r.left(target, known) > 0:
 		return reconcile.Result{RequeueAfter: r.left(target, known)}, nil
-	case r.rests(known) > 0:
-		// Somebody changes it as often as caject writes it. Nobody wins such a fight by being faster.
+	case r.rests(known) > 0 && !known.stale():
+		// Somebody changes it as often as caject writes it. Nobody wins such a fight by being faster. But another CA does not wait
+		// for its end.
 		return reconcile.Result{RequeueAfter: r.rests(known)}, nil
 	case known.invalid != nil:
 		return r.settle(ctx, target, known, look{version: known.version, problem: known.invalid}), nil

@@ -624,6 +624,55 @@ func TestARotationInAHurryIsNoFight(t *testing.T) {
 	r.expectContest(t, "")
 }
 
+func TestARotationDoesNotWaitForTheEndOfAFight(t *testing.T) {
+	r := newRig(t, nil)
+	undo := func() time.Duration {
+		r.targets.object.Webhooks[0].ClientConfig.CABundle = []byte("\n")
+		r.targets.bump()
+		r.watchChange(true)
+		return r.work(t)
+	}
+	r.watch()
+	r.work(t)
+	for range 8 {
+		for again := undo(); again > 0; again = r.retry(t) {
+			r.clock.Step(again)
+		}
+	}
+	if again := undo(); again < 5*time.Second {
+		t.Fatalf("after eight rounds it waits for %v", again)
+	}
+	r.sources.ca = caTwo
+	r.Changed(secret)
+	if again := r.work(t); again > 0 {
+		t.Errorf("a rotation waits for %v", again)
+	}
+	r.expect(t, caTwo)
+}
+
+func TestWhoUndoesSomethingNowAndThenIsNoFighter(t *testing.T) {
+	r := newRig(t, nil)
+	r.watch()
+	r.work(t)
+	for n := range 60 {
+		r.clock.Step(10 * time.Second)
+		r.sources.ca = cabundletest.CA(fmt.Sprint(n), start.Add(-time.Hour), start.Add(24*time.Hour))
+		r.Changed(secret)
+		r.work(t)
+		if n%8 == 0 { // each 80 s, between two rotations
+			r.targets.object.Webhooks[0].ClientConfig.CABundle = []byte("\n")
+			r.targets.bump()
+			r.watchChange(true)
+			if again := r.work(t); again > 0 {
+				t.Fatalf("the %dth time it waits for %v", n/8+1, again)
+			}
+			r.expect(t, r.sources.ca)
+		}
+	}
+	r.expectEvent(t, "")
+	r.expectContest(t, "")
+}
+
 func TestTheLastManagerIsNamed(t *testing.T) {
 	at := func(minutes int) *metav1.Time {
 		return &metav1.Time{Time: start.Add(time.Duration(minutes) * time.Minute)}
