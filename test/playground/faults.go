@@ -1,6 +1,7 @@
 package playground
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
@@ -16,19 +18,13 @@ import (
 // those who watch.)
 func (c *ControlPlane) KillAPIServer() error {
 	apiServer := c.env.ControlPlane.GetAPIServer()
-	if err := kill("--cert-dir=" + apiServer.CertDir); err != nil {
-		return err
-	}
-	return apiServer.Stop()
+	return kill("--cert-dir="+apiServer.CertDir, apiServer.Stop)
 }
 
 // KillEtcd ends etcd as a power cut would, and leaves its data.
 func (c *ControlPlane) KillEtcd() error {
 	etcd := c.env.ControlPlane.Etcd
-	if err := kill("--data-dir=" + etcd.DataDir); err != nil {
-		return err
-	}
-	return etcd.Stop()
+	return kill("--data-dir="+etcd.DataDir, etcd.Stop)
 }
 
 // StartEtcd starts etcd again, at the same address and with what it held.
@@ -41,13 +37,22 @@ func (c *ControlPlane) StartEtcd() error {
 	return c.env.ControlPlane.Etcd.Start()
 }
 
-// kill ends the process that has arg among its arguments.
-func kill(arg string) error {
+// kill ends the process that has arg among its arguments, and returns once stop, envtest's, knows that it has ended.
+func kill(arg string, stop func() error) error {
 	pid, err := findProcess(arg)
 	if err != nil {
 		return err
 	}
-	return syscall.Kill(pid, syscall.SIGKILL)
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		return err
+	}
+	for {
+		// Between the end of a process and envtest's note of it, stop signals a process that is no more.
+		if err := stop(); !errors.Is(err, syscall.ESRCH) {
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // findProcess returns the process that has arg among its arguments.
