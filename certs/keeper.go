@@ -293,8 +293,8 @@ func (k *Keeper) chooseLeaf() error {
 	defer k.mu.Unlock()
 	now := k.clock.Now()
 	switch {
-	case k.signed(k.leaf) && now.Before(renewAt(k.leaf.Leaf, k.options.LeafLifetime)):
-		return nil
+	case k.signed(k.leaf) && now.Before(renewAt(k.leaf.Leaf, k.options.LeafLifetime)) && !now.Before(k.leaf.Leaf.NotBefore):
+		return nil // it is neither due nor, for the clock has gone back, not valid yet
 	case !k.fresh:
 		return nil // another CA may sign by now; the look says why that is not known
 	}

@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/cabundle/source"
@@ -112,6 +113,16 @@ func TestALeafThatNobodyTrustsIsNotKept(t *testing.T) {
 		k.secret.authority = newTestAuthority(t, now)
 		k.configuration.caBundle = k.secret.authority.trusted.PEM()
 		k.serves(t, "the former CA has left our configuration", k.secret.authority)
+	})
+}
+
+func TestALeafIsMadeAnewIfTheClockGoesBackBeforeIt(t *testing.T) {
+	keeping(t, func(t *testing.T, k *kept) {
+		ca := newTestAuthority(t, now.Add(-5*time.Hour))
+		k.secret.authority, k.configuration.caBundle = ca, ca.trusted.PEM()
+		k.serves(t, "at the beginning", ca)
+		k.clock = clocktesting.NewFakeClock(now.Add(-2 * time.Hour))
+		k.serves(t, "two hours earlier", ca)
 	})
 }
 
