@@ -3,6 +3,7 @@ package resync
 import (
 	"bytes"
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,7 +20,7 @@ func timed(t *testing.T, body func(*testing.T, *publishing)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := newPublishing(t, nil)
-		r.Resync.clock, r.publisher.clock = clock.RealClock{}, clock.RealClock{}
+		r.Resync.clock, r.publisher.clock = &r.stoppable, &r.stoppable
 		time.Sleep(time.Until(start))
 		r.watch()
 		r.settled(t)
@@ -27,6 +28,18 @@ func timed(t *testing.T, body func(*testing.T, *publishing)) {
 		body(t, r)
 	})
 }
+
+// stoppable is a clock whose process stands still at times.
+type stoppable struct {
+	clock.RealClock
+	stood atomic.Int64
+}
+
+// Now implements [clock.PassiveClock].
+func (s *stoppable) Now() time.Time { return s.RealClock.Now().Add(time.Duration(s.stood.Load())) }
+
+// Since implements [clock.PassiveClock].
+func (s *stoppable) Since(t time.Time) time.Duration { return s.Now().Sub(t) }
 
 // hint hints, and returns how many reads it came to after each of waits, all in all.
 func (p *publishing) hint(ctx context.Context, waits ...time.Duration) (reads []int) {

@@ -2,6 +2,7 @@ package resync
 
 import (
 	"context"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -15,6 +16,9 @@ import (
 // jitter keeps the replicas, and the clusters of one operator, from asking all at once: each wait is up to this
 // fraction longer than the interval.
 const jitter = 0.2
+
+// heartbeat is how often it is seen that this process runs.
+const heartbeat = 500 * time.Millisecond
 
 // loop is a runnable, of the leader alone or of every replica.
 type loop struct {
@@ -30,6 +34,7 @@ func (l *loop) NeedLeaderElection() bool { return l.leader }
 
 // loop reads all referenced sources once per interval until ctx ends, and sooner when something may have been missed.
 func (r *Resync) loop(ctx context.Context) error {
+	go r.noticeStandstill(ctx)
 	for {
 		pause := r.options.Interval
 		if !r.readAll(ctx) {
@@ -56,6 +61,25 @@ func (r *Resync) miss() {
 	select {
 	case r.missed <- struct{}{}:
 	default:
+	}
+}
+
+// noticeStandstill says so when this process did not run for a while, in which hints went by: it was stopped, or the machine was
+// suspended. (The API server gives a hint a second.) What a clock comes to that is set forward is the same, and does no harm.
+func (r *Resync) noticeStandstill(ctx context.Context) {
+	wall := func() time.Time { return r.clock.Now().Round(0) } // the monotonic clock may stand still as well
+	for last := wall(); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.clock.After(heartbeat):
+		}
+		now := wall()
+		if stood := now.Sub(last) - heartbeat; stood >= heartbeat {
+			log.FromContext(ctx).Info("Stood still; reading all sources again", "seconds", stood.Seconds())
+			r.miss()
+		}
+		last = now
 	}
 }
 

@@ -56,6 +56,29 @@ func TestAHintThatIsOverBeforeAnOutageIsMadeUpFor(t *testing.T) {
 	})
 }
 
+func TestWhatCouldBeHintedAtDuringAStandstillIsMadeUpFor(t *testing.T) {
+	for sentence, test := range map[string]struct {
+		stands time.Duration
+		want   []byte
+	}{
+		"shorter than a hint is tried": {400 * time.Millisecond, caOne},
+		"longer":                       {time.Second, append(bytes.Clone(caOne), caTwo...)},
+		"half an hour":                 {30 * time.Minute, append(bytes.Clone(caOne), caTwo...)},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			looping(t, func(t *testing.T, r *publishing) {
+				time.Sleep(time.Second)
+				r.sources.change(func() { r.sources.ca = caTwo })
+				r.stoppable.stood.Add(int64(test.stands))
+				time.Sleep(7 * time.Second)
+				synctest.Wait()
+				r.work(t)
+				r.expect(t, test.want)
+			})
+		})
+	}
+}
+
 func TestAnOutageIsNotWaitedForLong(t *testing.T) {
 	r := newRig(t, nil)
 	r.sources.problem = outage

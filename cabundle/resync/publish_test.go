@@ -107,11 +107,12 @@ func (f *fakeBundles) change(p *publisher, do func(*v1alpha1.CABundle)) {
 // publishing is a rig that publishes.
 type publishing struct {
 	*rig
-	bundles *fakeBundles
+	bundles   *fakeBundles
+	stoppable stoppable // the clock, in a bubble
 }
 
 func newPublishing(t *testing.T, caBundles ...[]byte) *publishing {
-	r := &publishing{newRig(t, caBundles...), &fakeBundles{}}
+	r := &publishing{rig: newRig(t, caBundles...)}
 	r.publishFrom(&fakeBundles{})
 	r.bundles = r.publisher.bundles.(*fakeBundles)
 	return r
