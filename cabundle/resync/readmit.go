@@ -17,8 +17,9 @@ import (
 // written some milliseconds later, each one for itself.
 var policyLags = []time.Duration{2 * time.Millisecond, 5 * time.Millisecond, 20 * time.Millisecond, 80 * time.Millisecond}
 
-// policyRest is for how long no policy is counted on after none of the tries was of use.
-const policyRest = time.Minute
+// policyRest is for how long no policy is counted on after none of the tries was of use: it takes the API server some seconds to
+// evaluate one that is new.
+const policyRest = 10 * time.Second
 
 // refresh has admission bring a target up to date whose source has changed, and is known: one write, and nothing read. It
 // reports whether the target is right then. (If not, it is looked at as ever.)
@@ -27,22 +28,26 @@ func (r *Resync) refresh(ctx context.Context, target cabundle.Target, known stat
 		return look{}, false
 	}
 	bundle, problem, ok := r.publisher.source(known.ref)
-	if !ok || problem != nil || bundle.Unexpired(r.clock.Now()).Empty() || !r.admissionFills(target) {
+	if !ok || problem != nil || bundle.Unexpired(r.clock.Now()).Empty() {
 		return look{}, false
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	if !target.Kind.FilledAtAdmission() && !r.publisher.ensure(ctx, known.ref) {
-		return look{}, false
+	object, byPolicy, ok := cabundle.Object{}, true, false
+	if r.policyFills() && r.publisher.ensure(ctx, known.ref) {
+		object, ok = r.readmit(ctx, target, known.ref, bundle, byPolicy)
 	}
-	object, ok := r.readmit(ctx, target, known.ref, bundle)
+	if !ok && r.webhookFills(target) {
+		byPolicy = false
+		object, ok = r.readmit(ctx, target, known.ref, bundle, byPolicy)
+	}
 	if !ok {
 		return look{}, false
 	}
 	now, c := r.clock.Now(), known.contest
 	c.written = now
 	r.wrote(target, known, c, false)
-	r.injected(ctx, target, known.ref, viaOf(known, target, true))
+	r.injected(ctx, target, known.ref, viaOf(known, byPolicy))
 	return look{
 		object:       object,
 		version:      version(object.Generation, object.ResourceVersion, known.ref),
@@ -53,38 +58,39 @@ func (r *Resync) refresh(ctx context.Context, target cabundle.Target, known stat
 }
 
 // viaOf says how it came to a write.
-func viaOf(known state, target cabundle.Target, readmitted bool) metrics.Path {
+func viaOf(known state, byPolicy bool) metrics.Path {
 	switch {
 	case known.via != "":
 		return known.via
-	case readmitted && !target.Kind.FilledAtAdmission():
+	case byPolicy:
 		return metrics.Policy
 	}
 	return metrics.Resync
 }
 
-// admissionFills reports that admission is counted on for target.
-func (r *Resync) admissionFills(target cabundle.Target) bool {
-	if target.Kind.FilledAtAdmission() {
-		return r.options.Webhook
-	}
+// webhookFills reports that the webhook is counted on for target.
+func (r *Resync) webhookFills(target cabundle.Target) bool {
+	return r.options.Webhook && target.Kind.FilledAtAdmission()
+}
+
+// policyFills reports that the policies are counted on.
+func (r *Resync) policyFills() bool {
 	rested := time.Duration(r.clock.Now().UnixNano() - r.policyFailed.Load())
 	// Less than nothing: the clock has gone back.
 	return r.options.Policy && r.publisher != nil && (rested < 0 || rested >= policyRest)
 }
 
-// readmit lets admission do the writing where it can: what it writes belongs to no field manager. It reports whether the
-// target, as it is returned, holds source then. It is a matter of ownership and speed alone: the caller writes what this
-// leaves undone.
-func (r *Resync) readmit(ctx context.Context, target cabundle.Target, ref cabundle.Reference, source cabundle.Bundle) (cabundle.Object, bool) {
-	waits := policyLags
-	if target.Kind.FilledAtAdmission() {
-		waits = nil // the webhook answers in the same request
-	} else {
+// readmit lets admission do the writing where it can: what it writes belongs to no field manager. byPolicy leaves out the
+// webhook, which costs a call and another reading of the source. It reports whether the target, as it is returned, holds source
+// then. It is a matter of ownership and speed alone: the caller writes what this leaves undone.
+func (r *Resync) readmit(ctx context.Context, target cabundle.Target, ref cabundle.Reference, source cabundle.Bundle, byPolicy bool) (cabundle.Object, bool) {
+	var waits []time.Duration // the webhook answers in the same request
+	if byPolicy {
+		waits = policyLags
 		defer r.publisher.takeTurn(ref)()
 	}
 	for try := 0; ; try++ {
-		object, err := r.targets.Readmit(ctx, target)
+		object, err := r.targets.Readmit(ctx, target, byPolicy)
 		if err != nil {
 			log.FromContext(ctx).V(1).Info("Not admitted again", "error", err.Error())
 			return cabundle.Object{}, false
@@ -94,13 +100,18 @@ func (r *Resync) readmit(ctx context.Context, target cabundle.Target, ref cabund
 			return cabundle.Object{}, false
 		}
 		if r.publisher.filledFrom(ref, object) || r.fits(ref, object, source) {
-			if waits != nil {
+			if byPolicy {
 				r.publisher.setEffective(ref)
 			}
 			return object, true
 		}
-		if try >= len(waits) || !target.Kind.FilledAtAdmission() && !r.replaceable(ref, object) {
-			break
+		switch {
+		case !byPolicy || !r.replaceable(ref, object):
+			return cabundle.Object{}, false
+		case try >= len(waits):
+			r.policyFailed.Store(r.clock.Now().UnixNano())
+			log.FromContext(ctx).V(1).Info("No admission policy fills the target; none is counted on for a while")
+			return cabundle.Object{}, false
 		}
 		select {
 		case <-ctx.Done():
@@ -108,7 +119,6 @@ func (r *Resync) readmit(ctx context.Context, target cabundle.Target, ref cabund
 		case <-r.clock.After(waits[try]):
 		}
 	}
-	return cabundle.Object{}, false
 }
 
 // fits reports that object holds source, and all else that it should.
@@ -119,23 +129,18 @@ func (r *Resync) fits(ref cabundle.Reference, object cabundle.Object, source cab
 
 // readmitFound is readmit for a look that has something to write.
 func (r *Resync) readmitFound(ctx context.Context, target cabundle.Target, known state, found look) (metav1.ObjectMeta, bool) {
-	if len(found.patch) == 0 || !r.admissionFills(target) {
+	byPolicy := !r.webhookFills(target)
+	switch {
+	case len(found.patch) == 0:
+		return metav1.ObjectMeta{}, false
+	case byPolicy && (!r.policyFills() || r.publisher.published(known.ref).CABundle == ""):
+		// The very first bundle of a source is faster written than published.
+		return metav1.ObjectMeta{}, false
+	case byPolicy && (!r.publisher.ensure(ctx, known.ref) || !r.replaceable(known.ref, found.object)):
 		return metav1.ObjectMeta{}, false
 	}
-	byPolicy := !target.Kind.FilledAtAdmission()
-	// The very first bundle of a source is faster written than published.
-	if byPolicy && (r.publisher.published(known.ref).CABundle == "" || !r.publisher.ensure(ctx, known.ref) || !r.replaceable(known.ref, found.object)) {
-		return metav1.ObjectMeta{}, false
-	}
-	object, ok := r.readmit(ctx, target, known.ref, found.source)
-	if !ok {
-		if byPolicy && ctx.Err() == nil {
-			r.policyFailed.Store(r.clock.Now().UnixNano())
-			log.FromContext(ctx).V(1).Info("No admission policy fills the target: writing it")
-		}
-		return metav1.ObjectMeta{}, false
-	}
-	return metav1.ObjectMeta{Generation: object.Generation, ResourceVersion: object.ResourceVersion, Annotations: object.Annotations}, true
+	object, ok := r.readmit(ctx, target, known.ref, found.source, byPolicy)
+	return metav1.ObjectMeta{Generation: object.Generation, ResourceVersion: object.ResourceVersion, Annotations: object.Annotations}, ok
 }
 
 // replaceable reports that a policy can fill object: it replaces what is empty, or was published before.

@@ -197,7 +197,7 @@ func (r *Resync) write(ctx context.Context, target cabundle.Target, known state,
 	if len(found.patch) == 0 {
 		return
 	}
-	r.injected(ctx, target, ref, viaOf(known, target, readmitted))
+	r.injected(ctx, target, ref, viaOf(known, readmitted && !r.webhookFills(target)))
 	if found.dropped > 0 {
 		r.event(target, known.uid, corev1.EventTypeWarning, droppedReason, cabundle.DroppedMessage(found.dropped))
 	}

@@ -146,7 +146,7 @@ func (f *fakeTargets) Patch(_ context.Context, read cabundle.Object, patch []jso
 	return f.object.ObjectMeta, nil
 }
 
-func (f *fakeTargets) Readmit(ctx context.Context, t cabundle.Target) (cabundle.Object, error) {
+func (f *fakeTargets) Readmit(ctx context.Context, t cabundle.Target, _ bool) (cabundle.Object, error) {
 	if f.admit == nil {
 		return cabundle.Object{}, errors.New("nothing admits")
 	}

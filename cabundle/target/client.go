@@ -22,6 +22,9 @@ import (
 const (
 	// FieldManager is the name under which caject writes.
 	FieldManager = "caject"
+	// policyFieldManager is the name under which caject has a target admitted again without its own webhook being called: the
+	// chart's match conditions leave it out. It never owns anything, for nothing is applied under it.
+	policyFieldManager = "caject-policy"
 	// CainjectorFieldManager is the name under which cert-manager's cainjector writes.
 	CainjectorFieldManager = "cert-manager-cainjector"
 )
@@ -61,11 +64,15 @@ func (c *Client) Get(ctx context.Context, t cabundle.Target, freshness source.Fr
 }
 
 // Readmit has t admitted again as it is: admission writes what it has to change, and nothing is written if that is
-// nothing. It returns what is stored then.
-func (c *Client) Readmit(ctx context.Context, t cabundle.Target) (cabundle.Object, error) {
+// nothing. withoutWebhook leaves it to the policies. It returns what is stored then.
+func (c *Client) Readmit(ctx context.Context, t cabundle.Target, withoutWebhook bool) (cabundle.Object, error) {
+	manager := FieldManager
+	if withoutWebhook {
+		manager = policyFieldManager
+	}
 	raw, err := answer(c.rest.Patch(types.MergePatchType).
 		AbsPath(path(t)...).
-		Param("fieldManager", FieldManager).
+		Param("fieldManager", manager).
 		Body([]byte("{}")).
 		Do(ctx))
 	if err != nil {

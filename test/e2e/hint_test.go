@@ -118,6 +118,7 @@ func TestARotationIsPushed(t *testing.T) {
 	if find(families["caject_injections_total"], map[string]string{"path": "hint"}) == nil {
 		t.Error("no injection is counted as that of a hint")
 	}
+	i.rotatesWithoutCalls(t)
 
 	// A frozen caject delays a write by a second, no more; and nothing is lost that it would have done.
 	if err := process.Signal(syscall.SIGSTOP); err != nil {
@@ -125,6 +126,29 @@ func TestARotationIsPushed(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = process.Signal(syscall.SIGCONT) })
 	i.changeSecret(t, "pushed", func(s *corev1.Secret) { s.Data["ca.crt"] = first })
+}
+
+// rotatesWithoutCalls fails the test unless a CRD follows its source without caject being called for it: the policies do it, once
+// they are in force.
+func (i *installation) rotatesWithoutCalls(t *testing.T) {
+	t.Helper()
+	const name = "uncalled"
+	all := playground.NewCA(name)
+	i.create(t, playground.NewSecret(namespace, name, all))
+	crd := playground.NewCRD(name, playground.FromSecret(namespace, name))
+	i.create(t, crd)
+	i.filled(t, crd, all)
+	i.publication(t, "secret."+namespace+"."+name, "ready", ready) // else the CRD holds more than what is published
+	eventually(t, "rotate without a call", func(context.Context) error {
+		calls, ca := i.calls(t, "/inject"), playground.NewCA(name)
+		all = append(all, ca...)
+		i.changeSecret(t, name, func(s *corev1.Secret) { s.Data["ca.crt"] = ca })
+		i.filled(t, crd, all)
+		if more := i.calls(t, "/inject") - calls; more > 0 {
+			return fmt.Errorf("caject was called %v times", more)
+		}
+		return nil
+	})
 }
 
 // certManagerCRDs makes the cluster know Certificates.

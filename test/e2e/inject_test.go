@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -196,6 +197,11 @@ func TestWhatIsThereIsMerged(t *testing.T) {
 	shared.create(t, crd, configuration)
 	shared.filled(t, crd, foreign, ca)
 	shared.filled(t, configuration, foreign, ca)
+
+	next := playground.NewCA("next")
+	shared.changeSecret(t, "merge", func(s *corev1.Secret) { s.Data["ca.crt"] = next })
+	shared.filled(t, crd, foreign, ca, next)
+	shared.filled(t, configuration, foreign, ca, next)
 }
 
 func TestADryRunShowsTheBundleAndStoresNothing(t *testing.T) {
