@@ -87,13 +87,6 @@ func run(ctx context.Context, secrets, starts, objects int) (err error) {
 	if err := b.starts(ctx, "no other Secrets", starts); err != nil {
 		return err
 	}
-	fmt.Fprintf(os.Stderr, "creating %d Secrets of 2 KB\n", secrets)
-	if err := b.fillCluster(ctx, secrets); err != nil {
-		return err
-	}
-	if err := b.starts(ctx, fmt.Sprintf("%d other Secrets", secrets), starts); err != nil {
-		return err
-	}
 	process, err := b.start()
 	if err != nil {
 		return err
@@ -104,6 +97,13 @@ func run(ctx context.Context, secrets, starts, objects int) (err error) {
 	if err := errors.Join(b.creates(ctx, objects), b.rotations(ctx, rotations, "caject"), b.fills(ctx, objects, "caject"), b.policies(ctx, objects, process)); err != nil {
 		return err
 	}
+	fmt.Fprintf(os.Stderr, "creating %d Secrets of 2 KB\n", secrets)
+	if err := b.fillCluster(ctx, secrets); err != nil {
+		return err
+	}
+	if err := b.starts(ctx, fmt.Sprintf("%d other Secrets", secrets), starts); err != nil {
+		return err
+	}
 	if err := b.peer(ctx, root, objects); err != nil {
 		return err
 	}
@@ -112,9 +112,11 @@ func run(ctx context.Context, secrets, starts, objects int) (err error) {
 
 const (
 	// rotations is how often a CA is rotated, for each kind of target.
-	rotations = 5
+	rotations = 9
 	// rotated is how many targets follow it.
 	rotated = 40
+	// quiet is how long nothing happens before: the API server works on CRDs for a while after they were written.
+	quiet = 5 * time.Second
 )
 
 // peer does what cert-manager's cainjector does as well with that one, on an API server of its own.
@@ -295,60 +297,22 @@ func (b *bench) fills(ctx context.Context, n int, injector string) error {
 	return nil
 }
 
-// rotations measures how long after a CA was rotated the last of many targets holds the new one.
+// rotations measures how long after a CA was rotated the last of many targets holds the new one. Each time the source and the
+// targets are new: they go from one CA to two, as they do where the former one has left by the time of the next rotation.
 func (b *bench) rotations(ctx context.Context, n int, injector string) error {
 	for kind, make := range map[string]func(string, map[string]string) client.Object{
 		"ValidatingWebhookConfigurations": func(name string, a map[string]string) client.Object { return playground.NewValidating(name, 1, a) },
 		"CRDs":                            func(name string, a map[string]string) client.Object { return playground.NewCRD(name, a) },
 	} {
-		name := b.name("rotate")
-		secret := playground.NewSecret(namespace, name, b.ca)
-		if err := b.client.Create(ctx, secret); err != nil {
-			return err
-		}
-		var targets []client.Object
-		for range rotated {
-			target := make(b.name("rotated"), playground.FromSecret(namespace, name))
-			if err := b.client.Create(ctx, target); err != nil {
-				return err
-			}
-			targets = append(targets, target)
-		}
-		before, err := b.watchFilled(ctx, targets, b.ca)
-		if err != nil {
-			return err
-		}
-		if err := <-before; err != nil {
-			return err
-		}
 		var took []time.Duration
 		for range n {
-			time.Sleep(2 * time.Second) // quiet
-			ca := playground.NewCA("next")
-			if err := b.client.Get(ctx, client.ObjectKeyFromObject(secret), secret); err != nil {
-				return err
-			}
-			secret.Data["ca.crt"] = ca
-			filled, err := b.watchFilled(ctx, targets, ca)
+			rotation, err := b.rotation(ctx, make)
 			if err != nil {
 				return err
 			}
-			time.Sleep(200 * time.Millisecond) // for the watch to be there
-			began := time.Now()
-			if err := b.client.Update(ctx, secret); err != nil {
-				return err
-			}
-			if err := <-filled; err != nil {
-				return err
-			}
-			took = append(took, time.Since(began))
+			took = append(took, rotation)
 		}
 		row(b.table, fmt.Sprintf("rotation: Secret updated to the last of %d %s, %s", rotated, kind, injector), took, milliseconds)
-		for _, target := range targets {
-			if err := b.client.Delete(ctx, target); err != nil {
-				return err
-			}
-		}
 		if injector != "caject" {
 			continue
 		}
@@ -357,6 +321,52 @@ func (b *bench) rotations(ctx context.Context, n int, injector string) error {
 		}
 	}
 	return nil
+}
+
+// rotation rotates the CA of new targets once, and returns how long it took until the last of them held the new one.
+func (b *bench) rotation(ctx context.Context, make func(string, map[string]string) client.Object) (time.Duration, error) {
+	name := b.name("rotate")
+	secret := playground.NewSecret(namespace, name, b.ca)
+	if err := b.client.Create(ctx, secret); err != nil {
+		return 0, err
+	}
+	var targets []client.Object
+	for range rotated {
+		target := make(b.name("rotated"), playground.FromSecret(namespace, name))
+		if err := b.client.Create(ctx, target); err != nil {
+			return 0, err
+		}
+		targets = append(targets, target)
+	}
+	before, err := b.watchFilled(ctx, targets, b.ca)
+	if err != nil {
+		return 0, err
+	}
+	if err := <-before; err != nil {
+		return 0, err
+	}
+	time.Sleep(quiet)
+	ca := playground.NewCA("next")
+	filled, err := b.watchFilled(ctx, targets, ca)
+	if err != nil {
+		return 0, err
+	}
+	time.Sleep(200 * time.Millisecond) // for the watch to be there
+	secret.Data["ca.crt"] = ca
+	began := time.Now()
+	if err := b.client.Update(ctx, secret); err != nil {
+		return 0, err
+	}
+	if err := <-filled; err != nil {
+		return 0, err
+	}
+	took := time.Since(began)
+	for _, target := range targets {
+		if err := b.client.Delete(ctx, target); err != nil {
+			return 0, err
+		}
+	}
+	return took, nil
 }
 
 // writes measures what a rotation cannot be faster than: as many writes of caBundles, side by side, with nobody who
@@ -372,7 +382,7 @@ func (b *bench) writes(ctx context.Context, n int, kind string, make func(string
 	}
 	var took []time.Duration
 	for range n {
-		time.Sleep(2 * time.Second) // quiet
+		time.Sleep(quiet)
 		ca := playground.NewCA("next")
 		began := time.Now()
 		var group errgroup.Group
@@ -438,7 +448,7 @@ func (b *bench) policies(ctx context.Context, n int, process *playground.Process
 			row(b.table, fmt.Sprintf("create: webhook configuration %s, %d CABundles", sentence, number), took, milliseconds)
 		}
 	}
-	return b.client.Delete(ctx, keep)
+	return errors.Join(b.client.Delete(ctx, keep), b.client.DeleteAllOf(ctx, &v1alpha1.CABundle{}))
 }
 
 // awaitFilled returns once the watch shows target with ca in its caBundle.
