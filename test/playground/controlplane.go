@@ -14,8 +14,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
 // Root returns the project's top folder, found upwards from the working directory.
@@ -51,6 +53,7 @@ type ControlPlane struct {
 
 // StartControlPlane starts etcd and kube-apiserver. The files go to dir, which exists; the logs to dir/*.log.
 func StartControlPlane(root, dir string) (*ControlPlane, error) {
+	log.SetLogger(logr.Discard()) // or envtest complains that nobody has said where to log to
 	env := &envtest.Environment{
 		BinaryAssetsDirectory:    filepath.Join(root, "bin"),
 		ControlPlaneStartTimeout: time.Minute,
