@@ -36,7 +36,7 @@ bench: build assets ## Measure the handler, then start, memory and filling with 
 	@bin/bench
 
 .PHONY: chaos
-chaos: assets bin/gotestsum ## Have twelve things go wrong around caject, ROUNDS times each, and print how soon all is right again. ROUNDS=3, REPLICAS=1.
+chaos: assets bin/gotestsum ## Have thirteen things go wrong around caject, ROUNDS times each, and print how soon all is right again. ROUNDS=3, REPLICAS=1.
 	@cd test && CHAOS_ROUNDS=$(or $(ROUNDS),3) CHAOS_REPLICAS=$(REPLICAS) ../bin/gotestsum --format standard-verbose -- -race -count=1 -timeout 60m ./chaos
 
 .PHONY: load

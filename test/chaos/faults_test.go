@@ -26,14 +26,14 @@ type fault struct {
 	apiServerAway bool
 }
 
-// faults are all that are tried. Those that take long in the long form only are short otherwise.
+// faults are all that are tried; those that take long in the long form only.
 func (r *rig) faults(long bool) []fault {
-	freeze := 5 * time.Second
+	frozen := []fault{r.frozen(3 * time.Second)} // less than caject's rounds take to come
 	if long {
-		freeze = 30 * time.Second
+		frozen = append(frozen, r.frozen(30*time.Second))
 	}
 	control := r.world.Control
-	return []fault{
+	return append(frozen, []fault{
 		{
 			name: "API server killed, started again", lasts: 2 * time.Second, apiServerAway: true,
 			begin: func(context.Context) error { return control.KillAPIServer() },
@@ -45,11 +45,6 @@ func (r *rig) faults(long bool) []fault {
 			end:   r.startEtcd,
 		},
 		{name: "caject killed amid rotation, started again", begin: r.killCaject, end: r.restartCaject, lasts: time.Second},
-		{
-			name: fmt.Sprintf("caject frozen (SIGSTOP) for %s", freeze), lasts: freeze,
-			begin: func(context.Context) error { return r.signal(syscall.SIGSTOP) },
-			end:   func(context.Context) error { return r.signal(syscall.SIGCONT) },
-		},
 		r.link("connection cut", trouble{cut: true}),
 		r.link("connection hangs", trouble{hang: true}),
 		r.link("connection slow (up to 500 ms a write)", trouble{delay: 500 * time.Millisecond}),
@@ -61,6 +56,15 @@ func (r *rig) faults(long bool) []fault {
 			name: "CA Secret read-only, caject restarted, then the Secret emptied", lasts: 4 * time.Second,
 			begin: r.readOnly, during: r.emptySecret, end: r.writable,
 		},
+	}...)
+}
+
+// frozen is a caject that does not run for a while.
+func (r *rig) frozen(lasts time.Duration) fault {
+	return fault{
+		name: fmt.Sprintf("caject frozen (SIGSTOP) for %s", lasts), lasts: lasts,
+		begin: func(context.Context) error { return r.signal(syscall.SIGSTOP) },
+		end:   func(context.Context) error { return r.signal(syscall.SIGCONT) },
 	}
 }
 
