@@ -52,6 +52,37 @@ func (p *publishing) hint(ctx context.Context, waits ...time.Duration) (reads []
 	return reads
 }
 
+// TestAHintOvertakesTheFirstLook has a source rotated, and a hint followed, while the first look at a target has read the former CA.
+func TestAHintOvertakesTheFirstLook(t *testing.T) {
+	r := newPublishing(t, nil)
+	r.targets.beforePatch = func() {
+		r.sources.ca = caTwo
+		r.readHinted(t.Context(), secret)
+	}
+	r.watch()
+	r.work(t)
+	r.expect(t, caOne)
+	r.work(t)
+	r.expect(t, append(bytes.Clone(caOne), caTwo...))
+	if r.work(t); len(r.queue.added) > 0 {
+		t.Error("it is looked at again and again")
+	}
+}
+
+// TestACacheLagsBehindAHint has an admission fill a target with the CA that a hint has seen to be the latest, and the first look
+// come to a cache that still has the former one.
+func TestACacheLagsBehindAHint(t *testing.T) {
+	r := newPublishing(t, caOne)
+	r.readHinted(t.Context(), secret)
+	r.watch()
+	r.sources.cached = caOne
+	r.sources.ca = caTwo
+	r.readHinted(t.Context(), secret)
+	r.work(t)
+	r.work(t)
+	r.expect(t, append(bytes.Clone(caOne), caTwo...))
+}
+
 func TestAHintOfNothingEndsByItself(t *testing.T) {
 	timed(t, func(t *testing.T, r *publishing) {
 		got := r.hint(t.Context(), 4*time.Millisecond, 2*time.Millisecond, 100*time.Millisecond, time.Second, 3*time.Second, time.Hour)

@@ -261,6 +261,9 @@ func (r *Resync) settle(ctx context.Context, target cabundle.Target, known state
 			s.waiting = found.version
 		}
 	})
+	if !unknown && r.overtaken(known.ref, found.outcome) {
+		r.tracker.outdate(target, known.uid)
+	}
 	if again {
 		pause := r.retries.When(target)
 		if unknown {
@@ -270,6 +273,13 @@ func (r *Resync) settle(ctx context.Context, target cabundle.Target, known state
 	}
 	r.retries.Forget(target)
 	return reconcile.Result{}
+}
+
+// overtaken reports that a look read of a source what is not known to be the latest: another read, such as that after a hint,
+// has found something else. It may have ended first, and passed over a target that nothing was known of yet.
+func (r *Resync) overtaken(ref cabundle.Reference, outcome string) bool {
+	bundle, problem, ok := r.publisher.source(ref)
+	return ok && outcome != "" && outcome != outcomeOf(bundle, problem)
 }
 
 // targetProblem says why a target could not be read or written.

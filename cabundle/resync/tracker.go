@@ -166,6 +166,17 @@ func (t *tracker) update(target cabundle.Target, uid types.UID, change func(*sta
 	}
 }
 
+// outdate has the target that had the given uid, if it is still there, looked at again, for its source is not what it was at the
+// last look.
+func (t *tracker) outdate(target cabundle.Target, uid types.UID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s, ok := t.states[target]; ok && s.uid == uid {
+		s.refreshes++
+		t.add(target)
+	}
+}
+
 // of returns a copy of what is known of the targets that name ref.
 func (t *tracker) of(ref cabundle.Reference) map[cabundle.Target]state {
 	t.mu.Lock()

@@ -26,7 +26,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, *replicas, soak.Options{
-		Duration: *duration, Sources: *sources, Pause: *pause, Patience: 30 * time.Second, SpareMemory: int64(*replicas) * (16 << 20),
+		Duration: *duration, Sources: *sources, Pause: *pause, Patience: 10 * time.Second, SpareMemory: int64(*replicas) * (16 << 20),
 	}); err != nil {
 		fmt.Fprintln(os.Stderr, "soak:", err)
 		os.Exit(1)
