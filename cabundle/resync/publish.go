@@ -38,6 +38,8 @@ const (
 	statusDelay = 300 * time.Millisecond
 	// removeAfter is for how many intervals nothing must name a source until its CABundle is removed.
 	removeAfter = 10
+	// publishWorkers is how many sources are published side by side: when many are new, their targets wait for it.
+	publishWorkers = 4
 	// publishTries bounds how often a write is tried that others get in the way of.
 	publishTries = 5
 )
@@ -401,9 +403,10 @@ func (s *bundleStore) Resync() error { return nil }
 // SetupWithManager adds the watch and the worker to mgr.
 func (p *publisher) SetupWithManager(mgr manager.Manager, leader *bool, e *watchErrors) error {
 	c, err := controller.NewTyped("publish", mgr, controller.TypedOptions[cabundle.Reference]{
-		Reconciler:         p,
-		NeedLeaderElection: leader,
-		LogConstructor:     publishLogConstructor(mgr.GetLogger()),
+		Reconciler:              p,
+		MaxConcurrentReconciles: publishWorkers,
+		NeedLeaderElection:      leader,
+		LogConstructor:          publishLogConstructor(mgr.GetLogger()),
 	})
 	if err != nil {
 		return fmt.Errorf("set up publishing: %w", err)
