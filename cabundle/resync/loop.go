@@ -65,7 +65,7 @@ func (r *Resync) miss() {
 }
 
 // noticeStandstill says so when this process did not run for a while, in which hints went by: it was stopped, or the machine was
-// suspended. (The API server gives a hint a second.) What a clock comes to that is set forward is the same, and does no harm.
+// suspended. (The API server gives a hint a second.) A clock that is set forward looks the same; then the reading does no harm.
 func (r *Resync) noticeStandstill(ctx context.Context) {
 	wall := func() time.Time { return r.clock.Now().Round(0) } // the monotonic clock may stand still as well
 	for last := wall(); ; {

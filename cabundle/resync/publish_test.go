@@ -476,6 +476,23 @@ func TestWithoutAPolicyThatFillsTheTargetIsWritten(t *testing.T) {
 	}
 }
 
+func TestATargetThatIsNotAdmittedAgainIsWritten(t *testing.T) {
+	r := newPublishing(t, nil)
+	r.options.Policy = true
+	r.watch()
+	r.settled(t)
+	r.rotate(t)
+	r.targets.admit = nil
+	r.work(t)
+	r.expect(t, append(bytes.Clone(caOne), caTwo...))
+	if r.targets.writes != 1 {
+		t.Errorf("%d writes", r.targets.writes)
+	}
+	if !r.policyFills() {
+		t.Error("the policy is blamed for it")
+	}
+}
+
 func TestForeignCertificatesAreMergedByResync(t *testing.T) {
 	foreign := cabundletest.CA("foreign", start.Add(-time.Hour), start.Add(time.Hour))
 	r := newPublishing(t, foreign)

@@ -33,8 +33,10 @@ func (r *Resync) refresh(ctx context.Context, target cabundle.Target, known stat
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	object, byPolicy, ok := cabundle.Object{}, true, false
-	if r.policyFills() && r.publisher.ensure(ctx, known.ref) {
+	var object cabundle.Object
+	ok = false
+	byPolicy := r.policyFills() && r.publisher.ensure(ctx, known.ref)
+	if byPolicy {
 		object, ok = r.readmit(ctx, target, known.ref, bundle, byPolicy)
 	}
 	if !ok && r.webhookFills(target) {
@@ -130,17 +132,17 @@ func (r *Resync) fits(ref cabundle.Reference, object cabundle.Object, source cab
 // readmitFound is readmit for a look that has something to write.
 func (r *Resync) readmitFound(ctx context.Context, target cabundle.Target, known state, found look) (metav1.ObjectMeta, bool) {
 	byPolicy := !r.webhookFills(target)
-	switch {
-	case len(found.patch) == 0:
-		return metav1.ObjectMeta{}, false
-	case byPolicy && (!r.policyFills() || r.publisher.published(known.ref).CABundle == ""):
-		// The very first bundle of a source is faster written than published.
-		return metav1.ObjectMeta{}, false
-	case byPolicy && (!r.publisher.ensure(ctx, known.ref) || !r.replaceable(known.ref, found.object)):
+	if len(found.patch) == 0 || byPolicy && !r.policyCanFill(ctx, known.ref, found.object) {
 		return metav1.ObjectMeta{}, false
 	}
 	object, ok := r.readmit(ctx, target, known.ref, found.source, byPolicy)
 	return metav1.ObjectMeta{Generation: object.Generation, ResourceVersion: object.ResourceVersion, Annotations: object.Annotations}, ok
+}
+
+// policyCanFill reports that a policy can be expected to fill object. The very first bundle of a source is faster written than
+// published.
+func (r *Resync) policyCanFill(ctx context.Context, ref cabundle.Reference, object cabundle.Object) bool {
+	return r.policyFills() && r.publisher.published(ref).CABundle != "" && r.publisher.ensure(ctx, ref) && r.replaceable(ref, object)
 }
 
 // replaceable reports that a policy can fill object: it replaces what is empty, or was published before.

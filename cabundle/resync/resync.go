@@ -57,7 +57,7 @@ type sourceReader interface {
 type targetClient interface {
 	Get(context.Context, cabundle.Target, source.Freshness) (cabundle.Object, error)
 	Patch(context.Context, cabundle.Object, []jsonpatch.Operation) (metav1.ObjectMeta, error)
-	Readmit(ctx context.Context, t cabundle.Target, withoutWebhook bool) (cabundle.Object, error)
+	Readmit(ctx context.Context, t cabundle.Target, byPolicy bool) (cabundle.Object, error)
 	Disown(context.Context, cabundle.Target, metav1.ObjectMeta) (metav1.ObjectMeta, error)
 	Managers(context.Context, cabundle.Target) ([]metav1.ManagedFieldsEntry, error)
 }

@@ -64,10 +64,10 @@ func (c *Client) Get(ctx context.Context, t cabundle.Target, freshness source.Fr
 }
 
 // Readmit has t admitted again as it is: admission writes what it has to change, and nothing is written if that is
-// nothing. withoutWebhook leaves it to the policies. It returns what is stored then.
-func (c *Client) Readmit(ctx context.Context, t cabundle.Target, withoutWebhook bool) (cabundle.Object, error) {
+// nothing. byPolicy leaves out caject's own webhook. It returns what is stored then.
+func (c *Client) Readmit(ctx context.Context, t cabundle.Target, byPolicy bool) (cabundle.Object, error) {
 	manager := FieldManager
-	if withoutWebhook {
+	if byPolicy {
 		manager = policyFieldManager
 	}
 	raw, err := answer(c.rest.Patch(types.MergePatchType).
