@@ -82,5 +82,5 @@ func (r *Resync) readHinted(ctx context.Context, ref cabundle.Reference) bool {
 	}
 	r.publisher.note(ref, turns, bundle, problem)
 	outcome := outcomeOf(bundle, problem)
-	return r.tracker.refresh(ref, metrics.Hint, r.publisher != nil, func(s state) bool { return s.outcome != "" && s.outcome != outcome }) > 0
+	return r.tracker.refresh(ref, metrics.Hint, r.publisher != nil, func(s state) bool { return differs(s.outcome, outcome) }) > 0
 }

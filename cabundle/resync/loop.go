@@ -110,7 +110,7 @@ func (r *Resync) readOne(ctx context.Context, ref cabundle.Reference) error {
 	}
 	outcome, now := outcomeOf(bundle, problem), r.clock.Now()
 	r.tracker.refresh(ref, metrics.Resync, false, func(s state) bool {
-		return s.outcome != "" && s.outcome != outcome || s.expired(now)
+		return differs(s.outcome, outcome) || s.expired(now)
 	})
 	return nil
 }

@@ -112,7 +112,7 @@ func (p *publisher) Reconcile(ctx context.Context, ref cabundle.Reference) (reco
 		}
 		// Another replica may have known of it first.
 		outcome := outcomeOf(bundle, problem)
-		p.tracker.refresh(ref, "", true, func(s state) bool { return s.outcome != "" && s.outcome != outcome })
+		p.tracker.refresh(ref, "", true, func(s state) bool { return differs(s.outcome, outcome) })
 	}
 	err := p.bringUpToDate(ctx, ref, of)
 	p.say(ctx, err)

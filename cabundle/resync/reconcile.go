@@ -279,7 +279,7 @@ func (r *Resync) settle(ctx context.Context, target cabundle.Target, known state
 // has found something else. It may have ended first, and passed over a target that nothing was known of yet.
 func (r *Resync) overtaken(ref cabundle.Reference, outcome string) bool {
 	bundle, problem, ok := r.publisher.source(ref)
-	return ok && outcome != "" && outcome != outcomeOf(bundle, problem)
+	return ok && differs(outcome, outcomeOf(bundle, problem))
 }
 
 // targetProblem says why a target could not be read or written.

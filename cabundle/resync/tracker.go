@@ -66,6 +66,10 @@ func outcomeOf(bundle cabundle.Bundle, problem *cabundle.Problem) string {
 	return bundle.Digest()
 }
 
+// differs reports that a look came to another outcome of reading the source than the latest. If it did not read the source, that is
+// not known.
+func differs(looked, latest string) bool { return looked != "" && looked != latest }
+
 // tracker is the index of the annotated targets, by target and by source, and the queue that they are worked off.
 // It is safe for concurrent use.
 type tracker struct {
