@@ -3,6 +3,7 @@ package cabundle
 import (
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -33,10 +34,40 @@ func TestDisown(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := apply(t, object, Disown(ParseManagers(raw), injector, "other"))
+			got := apply(t, object, Disown(ParseManagers(ValidatingWebhookConfiguration, raw), injector, "other"))
 			object.ManagedFields = test.after
 			if diff := cmp.Diff(toJSON(t, object), got); diff != "" && !(len(test.after) == 0 && len(test.before) == 0) {
 				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestLastManager(t *testing.T) {
+	at := func(minutes int) time.Time { return now.Add(time.Duration(minutes) * time.Minute) }
+	tests := map[string]struct {
+		managers []Manager
+		want     string
+	}{
+		"nobody is known":        {nil, "unknown"},
+		"caject is not meant":    {[]Manager{{Name: FieldManager, Time: at(1), CABundle: true}}, "unknown"},
+		"nor who has no time":    {[]Manager{{Name: "a", CABundle: true}}, "unknown"},
+		"nor who wrote a status": {[]Manager{{Name: "a", Time: at(1), Subresource: "status", CABundle: true}}, "unknown"},
+		"the last who set a caBundle": {[]Manager{
+			{Name: "a", Time: at(1), CABundle: true}, {Name: "b", Time: at(2), CABundle: true},
+			{Name: "c", Time: at(3)}, {Name: FieldManager, Time: at(4), CABundle: true},
+		}, "b"},
+		"whatever the order": {[]Manager{
+			{Name: "c", Time: at(3)}, {Name: "b", Time: at(2), CABundle: true}, {Name: "a", Time: at(1), CABundle: true},
+		}, "b"},
+		"if none did, the last who wrote": {[]Manager{
+			{Name: "a", Time: at(1)}, {Name: "b", Time: at(2)}, {Name: "c", Time: at(3), Subresource: "status"},
+		}, "b"},
+	}
+	for sentence, test := range tests {
+		t.Run(sentence, func(t *testing.T) {
+			if got := LastManager(test.managers); got != test.want {
+				t.Errorf("it is %q, not %q", got, test.want)
 			}
 		})
 	}

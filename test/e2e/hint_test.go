@@ -23,7 +23,7 @@ import (
 
 	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/cabundle/cabundletest"
-	"github.com/caject/caject/cabundle/source"
+	"github.com/caject/caject/cabundle/cluster"
 	"github.com/caject/caject/test/playground"
 )
 
@@ -86,7 +86,7 @@ func TestARotationIsPushed(t *testing.T) {
 			"secretName": "issued-1", "dnsNames": []any{"example.com"}, "issuerRef": map[string]any{"name": "issuer"},
 		},
 	}}
-	certificate.SetGroupVersionKind(source.CertificateKind)
+	certificate.SetGroupVersionKind(cluster.CertificateKind)
 	eventually(t, "create a Certificate", func(ctx context.Context) error { return i.client.Create(ctx, certificate) })
 	for n, ca := range [][]byte{first, second} {
 		issued := playground.NewSecret(namespace, fmt.Sprintf("issued-%d", n+1), ca)
