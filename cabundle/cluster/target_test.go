@@ -31,8 +31,8 @@ const (
 // request is what an API server was asked.
 type request struct{ method, url, contentType, accept, body string }
 
-// server answers each request with code and body, and notes it.
-func server(t *testing.T, code int, body string) (*Targets, *[]request) {
+// serve answers each request with code and body, and notes it.
+func serve(t *testing.T, code int, body string) (url string, _ *[]request) {
 	t.Helper()
 	var requests []request
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -43,11 +43,18 @@ func server(t *testing.T, code int, body string) (*Targets, *[]request) {
 		_, _ = io.WriteString(w, body)
 	}))
 	t.Cleanup(s.Close)
-	targets, err := NewTargets(&rest.Config{Host: s.URL}, s.Client())
+	return s.URL, &requests
+}
+
+// server returns the Targets of a server that answers each request with code and body, and what it is asked.
+func server(t *testing.T, code int, body string) (*Targets, *[]request) {
+	t.Helper()
+	url, requests := serve(t, code, body)
+	targets, err := NewTargets(&rest.Config{Host: url}, http.DefaultClient)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return targets, &requests
+	return targets, requests
 }
 
 func expectRequests(t *testing.T, got *[]request, want ...request) {
