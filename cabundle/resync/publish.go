@@ -222,8 +222,8 @@ func (p *publisher) get(ctx context.Context, ref cabundle.Reference, of *publica
 func label(object *v1alpha1.CABundle, targets map[cabundle.Target]state, notReady bool) {
 	webhooks, others := false, false
 	for target := range targets {
-		webhooks = webhooks || !target.Kind.FilledAtAdmission()
-		others = others || target.Kind.FilledAtAdmission()
+		webhooks = webhooks || !target.Kind.Admitted()
+		others = others || target.Kind.Admitted()
 	}
 	for key, wanted := range map[string]bool{
 		v1alpha1.WebhookTargetsLabel: webhooks, v1alpha1.OtherTargetsLabel: others, v1alpha1.NotReadyLabel: notReady,

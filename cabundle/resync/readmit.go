@@ -72,7 +72,7 @@ func viaOf(known state, byPolicy bool) metrics.Path {
 
 // webhookFills reports that the webhook is counted on for target.
 func (r *Resync) webhookFills(target cabundle.Target) bool {
-	return r.options.Webhook && target.Kind.FilledAtAdmission()
+	return r.options.Webhook && target.Kind.Admitted()
 }
 
 // policyFills reports that the policies are counted on.

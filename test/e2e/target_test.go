@@ -45,7 +45,7 @@ func TestAWriteIsGuardedByWhatWasRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if kind.FilledAtAdmission() {
+		if kind.Admitted() {
 			read.ResourceVersion = "1" // its status may change all the time
 		} else {
 			object.SetLabels(map[string]string{"somebody": "else"})
