@@ -218,7 +218,7 @@ func (r *Resync) wrote(target cabundle.Target, known state, c contest, same bool
 }
 
 func isCainjector(manager cabundle.Manager) bool {
-	return manager.CABundle && manager.Name == cluster.CainjectorFieldManager
+	return manager.CABundle && !manager.Others && manager.Name == cluster.CainjectorFieldManager
 }
 
 // settle notes what a look came to, reports a change for better or worse, and says when to look again.

@@ -678,7 +678,7 @@ func TestTakingOverFromCainjectorHappensOnce(t *testing.T) {
 	r := newRig(t, caOne)
 	owned := []metav1.ManagedFieldsEntry{
 		{Manager: "helm", FieldsV1: metav1.NewFieldsV1(`{"f:webhooks":{}}`)},
-		{Manager: "cert-manager-cainjector", FieldsV1: metav1.NewFieldsV1(`{"f:webhooks":{"f:caBundle":{}}}`)},
+		{Manager: "cert-manager-cainjector", FieldsV1: metav1.NewFieldsV1(`{"f:webhooks":{"k:{\"name\":\"w\"}":{"f:clientConfig":{"f:caBundle":{}}}}}`)},
 	}
 	r.targets.object.ManagedFields = owned
 	r.watch()
