@@ -40,7 +40,7 @@ func ParseManagers(kind Kind, raw []byte) []Manager {
 			Operation:   metav1.ManagedFieldsOperationType(entry.Get("operation").String()),
 			Time:        at,
 			Subresource: entry.Get("subresource").String(),
-			CABundle:    owns,
+			CABundle:    owns && row.caBundle != "", // a kind that is none of ours has no place for one
 			Others:      others,
 		})
 	}
