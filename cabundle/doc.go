@@ -6,7 +6,7 @@
 //
 //	webhook           fills objects at admission
 //	cabundle/resync   keeps them right over time
-//	cabundle/source   reads the object that a Reference names
+//	cabundle/cluster  talks to the API server: sources, targets, CABundles
 //
 // The annotations and their meaning are those of cert-manager's cainjector.
 package cabundle

@@ -135,7 +135,7 @@ func desired(now time.Time, field Field, old *Object, source Bundle, combine Com
 	}
 }
 
-// caBundle returns what the field of o that is the same as field holds: webhooks are the same by name, not by place.
+// caBundle returns what the field of o that is the same as field holds: items of a list are the same by name, not by place.
 func (o Object) caBundle(field Field) []byte {
 	for _, own := range o.Fields {
 		if own.Webhook == field.Webhook && (field.Webhook != "" || own.Path == field.Path) {

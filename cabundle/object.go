@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/tidwall/gjson"
 )
@@ -34,7 +35,7 @@ type Object struct {
 type Field struct {
 	// Path is the JSON pointer (RFC 6901) to the caBundle.
 	Path string
-	// Webhook is the name of the webhook that the field belongs to; empty for CRDs and APIServices.
+	// Webhook is the name of the webhook that the field belongs to; empty for kinds that have one caBundle.
 	Webhook string
 	// CABundle is what the field holds, decoded from base64; nil if it is absent or not base64.
 	CABundle []byte
@@ -60,61 +61,53 @@ func ParseObject(kind Kind, raw []byte) Object {
 		}
 		return true
 	})
-	switch kind {
-	case MutatingWebhookConfiguration, ValidatingWebhookConfiguration:
-		object.Fields = webhookFields(gjson.GetBytes(raw, "webhooks"))
-		if len(object.Fields) == 0 {
-			object.NotInjectable = "it has no webhooks"
-		}
-	case CustomResourceDefinition:
-		object.Fields, object.NotInjectable = conversionField(gjson.GetBytes(raw, "spec.conversion"))
-	case APIService:
-		object.Fields, object.NotInjectable = apiServiceField(gjson.GetBytes(raw, "spec"))
-	}
+	object.Fields, object.NotInjectable = kind.row().read(raw)
 	return object
 }
 
-// webhookFields returns a field for every webhook, those with clientConfig.url too.
-func webhookFields(webhooks gjson.Result) []Field {
-	if !webhooks.IsArray() { // gjson takes anything else for a list of one, and a patch of that would be a bad one
-		return nil
-	}
-	var fields []Field
-	for i, webhook := range webhooks.Array() {
-		if clientConfig := webhook.Get("clientConfig"); clientConfig.IsObject() {
-			fields = append(fields, Field{
-				Path:     "/webhooks/" + strconv.Itoa(i) + "/clientConfig/caBundle",
-				Webhook:  webhook.Get("name").String(),
-				CABundle: decode(clientConfig.Get("caBundle")),
-			})
+// read returns the places for a caBundle in the JSON of an object of r's kind, or says why there are none.
+func (r *row) read(raw []byte) (fields []Field, notInjectable string) {
+	part := gjson.GetBytes(raw, r.part)
+	for _, need := range r.needs {
+		if !need.met(part.Get(need.path[len(r.part)+len("."):])) {
+			return nil, need.words
 		}
 	}
-	return fields
+	if fields = r.fields(part, r.part, r.caBundle[len(r.part):], ""); len(fields) == 0 {
+		return nil, r.none
+	}
+	return fields, ""
 }
 
-func conversionField(conversion gjson.Result) ([]Field, string) {
-	if strategy := conversion.Get("strategy").String(); strategy != "Webhook" {
-		return nil, "its conversion strategy is not Webhook"
+// fields returns the places for a caBundle in value, which is found at the path at; rest leads from there to them, and item is the
+// name of the list's item that value is in.
+func (r *row) fields(value gjson.Result, at, rest, item string) []Field {
+	names, rest, isList := strings.Cut(rest, "[]")
+	if isList {
+		if names != "" {
+			value, at = value.Get(names[len("."):]), at+names
+		}
+		if !value.IsArray() { // gjson takes anything else for a list of one, and a patch of that would be a bad one
+			return nil
+		}
+		var fields []Field
+		for i, element := range value.Array() {
+			fields = append(fields, r.fields(element, at+"."+strconv.Itoa(i), rest, element.Get(r.itemName).String())...)
+		}
+		return fields
 	}
-	clientConfig := conversion.Get("webhook.clientConfig")
-	if !clientConfig.IsObject() {
-		return nil, "its conversion webhook has no clientConfig"
+	last := strings.LastIndexByte(names, '.')
+	if last > 0 {
+		value = value.Get(names[len("."):last])
+	}
+	if !value.IsObject() {
+		return nil
 	}
 	return []Field{{
-		Path:     "/spec/conversion/webhook/clientConfig/caBundle",
-		CABundle: decode(clientConfig.Get("caBundle")),
-	}}, ""
-}
-
-// apiServiceField returns none where the API server would refuse a caBundle.
-func apiServiceField(spec gjson.Result) ([]Field, string) {
-	switch {
-	case !spec.Get("service").IsObject():
-		return nil, "it has no service"
-	case spec.Get("insecureSkipTLSVerify").Bool():
-		return nil, "it has insecureSkipTLSVerify"
-	}
-	return []Field{{Path: "/spec/caBundle", CABundle: decode(spec.Get("caBundle"))}}, ""
+		Path:     "/" + strings.ReplaceAll(at+names, ".", "/"), // no name in it has anything to escape
+		Webhook:  item,
+		CABundle: decode(value.Get(names[last+len("."):])),
+	}}
 }
 
 func decode(caBundle gjson.Result) []byte {

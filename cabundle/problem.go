@@ -30,7 +30,8 @@ const (
 	SourceNotAllowed Reason = "SourceNotAllowed"
 	// SourceWithoutCA: the Secret has no key ca.crt (yet).
 	SourceWithoutCA Reason = "SourceWithoutCA"
-	// SourceInvalid: ca.crt holds something that is not a certificate, or nothing at all.
+	// SourceInvalid: ca.crt holds something that is not a certificate, or nothing at all; or a Certificate names a Secret that cannot
+	// exist.
 	SourceInvalid Reason = "SourceInvalid"
 	// SourceTooLarge: ca.crt is over MaxSourceBytes.
 	SourceTooLarge Reason = "SourceTooLarge"

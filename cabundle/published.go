@@ -11,6 +11,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
+// Placeholder is what many manifests carry for a caBundle that somebody else is to fill: a line end, in base64.
+const Placeholder = "Cg=="
+
 // maxReplaces is how many former values a published bundle remembers: targets that hold an older one are merged by resync.
 const maxReplaces = 4
 

@@ -35,6 +35,14 @@ const (
 	CertificateNameAnnotation = "cert-manager.io/certificate-name"
 )
 
+// Annotations by which the owner of a Secret withdraws CAs that leaked: fingerprints, as ParseFingerprints reads them.
+const (
+	// DistrustAnnotation names certificates that leave all targets of the Secret at once, expired or not.
+	DistrustAnnotation = "caject.io/distrust"
+	// TrustAgainAnnotation names certificates that were distrusted by mistake.
+	TrustAgainAnnotation = "caject.io/trust-again"
+)
+
 // SourceKind says what a Reference points at.
 type SourceKind string
 

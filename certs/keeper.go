@@ -25,7 +25,7 @@ import (
 
 	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/cabundle/alive"
-	"github.com/caject/caject/cabundle/source"
+	"github.com/caject/caject/cabundle/cluster"
 )
 
 const (
@@ -40,7 +40,7 @@ const (
 )
 
 type targetReader interface {
-	Get(context.Context, cabundle.Target, source.Freshness) (cabundle.Object, error)
+	Get(context.Context, cabundle.Target, cluster.Freshness) (cabundle.Object, error)
 }
 
 // authorities is the Secret: see store.
@@ -266,7 +266,7 @@ func (k *Keeper) lookAtTrust(ctx context.Context) error {
 	}
 	found := &trust{configuration: k.options.Configurations[0]}
 	for i, configuration := range k.options.Configurations {
-		object, err := k.targets.Get(ctx, configuration, source.Consistent)
+		object, err := k.targets.Get(ctx, configuration, cluster.Consistent)
 		switch {
 		case apierrors.IsNotFound(err) && i == 0:
 			object = cabundle.Object{}

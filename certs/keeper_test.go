@@ -13,7 +13,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/caject/caject/cabundle"
-	"github.com/caject/caject/cabundle/source"
+	"github.com/caject/caject/cabundle/cluster"
 )
 
 var own = cabundle.Target{Kind: cabundle.MutatingWebhookConfiguration, Name: "caject"}
@@ -44,7 +44,7 @@ type fakeConfiguration struct {
 	err      error
 }
 
-func (f *fakeConfiguration) Get(context.Context, cabundle.Target, source.Freshness) (cabundle.Object, error) {
+func (f *fakeConfiguration) Get(context.Context, cabundle.Target, cluster.Freshness) (cabundle.Object, error) {
 	return cabundle.Object{Target: own, Fields: []cabundle.Field{{Webhook: "w", CABundle: f.caBundle}}}, f.err
 }
 

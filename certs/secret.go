@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/caject/caject/cabundle"
-	"github.com/caject/caject/cabundle/target"
+	"github.com/caject/caject/cabundle/cluster"
 )
 
 // store keeps the CA in one Secret, which caject's role names: it can get, update and apply that one and no other.
@@ -44,7 +44,7 @@ func (s *store) ensure(ctx context.Context, now time.Time, r rotation, held *aut
 			return stored, err
 		}
 		// It carries the resourceVersion that was read.
-		err = s.client.Update(ctx, secret, client.FieldOwner(target.FieldManager))
+		err = s.client.Update(ctx, secret, client.FieldOwner(cluster.FieldManager))
 		switch {
 		case err == nil:
 			s.say(ctx, secret, step, wrong)
@@ -98,10 +98,10 @@ func (s *store) read(ctx context.Context) (*corev1.Secret, error) {
 		empty.SetName(s.name.Name)
 		empty.SetAnnotations(map[string]string{cabundle.AllowDirectInjectionAnnotation: "true"})
 		empty.Object["type"] = string(corev1.SecretTypeOpaque)
-		err = s.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(empty), client.FieldOwner(target.FieldManager), client.ForceOwnership)
+		err = s.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(empty), client.FieldOwner(cluster.FieldManager), client.ForceOwnership)
 		if apierrors.IsForbidden(err) {
 			// A role of cert-manager's chart allows to create any, but not to apply.
-			err = client.IgnoreAlreadyExists(s.client.Create(ctx, empty, client.FieldOwner(target.FieldManager)))
+			err = client.IgnoreAlreadyExists(s.client.Create(ctx, empty, client.FieldOwner(cluster.FieldManager)))
 		}
 		if err != nil {
 			return nil, fmt.Errorf("create Secret %s: %w", s.name, err)

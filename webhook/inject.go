@@ -21,8 +21,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/cluster"
 	"github.com/caject/caject/cabundle/metrics"
-	"github.com/caject/caject/cabundle/source"
 )
 
 // sourceTimeout is the most that reading a source may take within an admission request: the chart gives the whole
@@ -30,7 +30,7 @@ import (
 const sourceTimeout = 1500 * time.Millisecond
 
 type sourceReader interface {
-	Read(context.Context, cabundle.Reference, source.Freshness) (cabundle.Bundle, *cabundle.Problem)
+	Read(context.Context, cabundle.Reference, cluster.Freshness) cabundle.Reading
 }
 
 var errNoRequest = errors.New("the AdmissionReview holds no request")
@@ -101,7 +101,8 @@ func (i *Injector) inject(ctx context.Context, object cabundle.Object, old *cabu
 	if problem == nil {
 		ctx, cancel := context.WithTimeout(ctx, sourceTimeout)
 		defer cancel()
-		bundle, problem = source.ReadSafely(ctx, i.source, ref, source.Consistent)
+		reading := i.source.Read(ctx, ref, cluster.Consistent)
+		bundle, problem = reading.Bundle, reading.Problem
 		i.metrics.SourceRead(metrics.Admission, problem)
 	}
 	patch, dropped, unfilled := cabundle.Inject(i.clock.Now(), object, old, bundle, i.combine)

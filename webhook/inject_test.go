@@ -24,8 +24,8 @@ import (
 
 	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/cabundle/cabundletest"
+	"github.com/caject/caject/cabundle/cluster"
 	"github.com/caject/caject/cabundle/metrics"
-	"github.com/caject/caject/cabundle/source"
 )
 
 // fakeSource answers with what it holds.
@@ -38,20 +38,20 @@ type fakeSource struct {
 	asked []cabundle.Reference
 }
 
-func (f *fakeSource) Read(ctx context.Context, ref cabundle.Reference, freshness source.Freshness) (cabundle.Bundle, *cabundle.Problem) {
+func (f *fakeSource) Read(ctx context.Context, ref cabundle.Reference, freshness cluster.Freshness) cabundle.Reading {
 	f.asked = append(f.asked, ref)
 	switch {
 	case f.panics:
 		panic("a bug")
 	case f.blocks:
 		<-ctx.Done()
-		return cabundle.Bundle{}, &cabundle.Problem{Reason: cabundle.SourceUnavailable, Detail: "could not be read in time"}
-	case freshness != source.Consistent:
-		return cabundle.Bundle{}, &cabundle.Problem{Reason: cabundle.InternalError, Detail: "admission made a cached read"}
+		return cabundle.Reading{Problem: &cabundle.Problem{Reason: cabundle.SourceUnavailable, Detail: "could not be read in time"}}
+	case freshness != cluster.Consistent:
+		return cabundle.Reading{Problem: &cabundle.Problem{Reason: cabundle.InternalError, Detail: "admission made a cached read"}}
 	case f.problem != nil:
-		return cabundle.Bundle{}, f.problem
+		return cabundle.Reading{Problem: f.problem}
 	}
-	return cabundle.ParseExisting(f.ca), nil
+	return cabundle.Reading{Bundle: cabundle.ParseExisting(f.ca)}
 }
 
 func newInjector(s sourceReader) (*Injector, *prometheus.Registry) {
@@ -130,21 +130,21 @@ func TestInjector(t *testing.T) {
 		patch   []jsonpatch.Operation
 		warning []string // its parts
 	}{
-		"a created object is filled":                           {good, crd(annotated, nil), nil, fill(newCA), nil},
-		"a placeholder is replaced":                            {good, crd(annotated, []byte("\n")), nil, fill(newCA), nil},
-		"what is there is merged":                              {good, crd(annotated, oldCA), nil, fill(oldCA, newCA), nil},
-		"what is right is left alone":                          {good, crd(annotated, newCA), nil, nil, nil},
-		"an update to a placeholder gets what was there":       {good, crd(annotated, []byte("\n")), crd(annotated, oldCA), fill(oldCA, newCA), nil},
-		"an object without annotation is left alone":           {good, crd(nil, nil), nil, nil, nil},
-		"an object being deleted is left alone":                {good, deleting, deleting, nil, nil},
-		"without source: warned":                               {missing, crd(annotated, nil), nil, nil, []string{"Secret ns/name does not exist", "create it", "keeps trying"}},
-		"without source: what was there is kept":               {missing, crd(annotated, []byte("\n")), crd(annotated, oldCA), fill(oldCA), []string{"Secret ns/name does not exist"}},
-		"a malformed annotation: warned":                       {good, crd(malformed, nil), nil, nil, []string{"has no slash", "namespace/name", "until it changes"}},
-		"a malformed annotation: what was there is kept":       {good, crd(malformed, []byte("\n")), crd(malformed, oldCA), fill(oldCA), []string{"has no slash"}},
-		"a CRD without conversion webhook: warned":             {good, none, nil, nil, []string{"CustomResourceDefinition crd", "strategy is not Webhook", "until it changes"}},
-		"a panic of the source reader: warned":                 {&fakeSource{panics: true}, crd(annotated, nil), nil, nil, []string{"caject failed", "keeps trying"}},
-		"a panic of the source reader: what was there is kept": {&fakeSource{panics: true}, crd(annotated, []byte("\n")), crd(annotated, oldCA), fill(oldCA), []string{"caject failed"}},
-		"a panic of the source reader: what is there stays":    {&fakeSource{panics: true}, crd(annotated, oldCA), crd(annotated, oldCA), nil, []string{"caject failed"}},
+		"a created object is filled":                          {good, crd(annotated, nil), nil, fill(newCA), nil},
+		"a placeholder is replaced":                           {good, crd(annotated, []byte("\n")), nil, fill(newCA), nil},
+		"what is there is merged":                             {good, crd(annotated, oldCA), nil, fill(oldCA, newCA), nil},
+		"what is right is left alone":                         {good, crd(annotated, newCA), nil, nil, nil},
+		"an update to a placeholder gets what was there":      {good, crd(annotated, []byte("\n")), crd(annotated, oldCA), fill(oldCA, newCA), nil},
+		"an object without annotation is left alone":          {good, crd(nil, nil), nil, nil, nil},
+		"an object being deleted is left alone":               {good, deleting, deleting, nil, nil},
+		"without source: warned":                              {missing, crd(annotated, nil), nil, nil, []string{"Secret ns/name does not exist", "create it", "keeps trying"}},
+		"without source: what was there is kept":              {missing, crd(annotated, []byte("\n")), crd(annotated, oldCA), fill(oldCA), []string{"Secret ns/name does not exist"}},
+		"a malformed annotation: warned":                      {good, crd(malformed, nil), nil, nil, []string{"has no slash", "namespace/name", "until it changes"}},
+		"a malformed annotation: what was there is kept":      {good, crd(malformed, []byte("\n")), crd(malformed, oldCA), fill(oldCA), []string{"has no slash"}},
+		"a CRD without conversion webhook: warned":            {good, none, nil, nil, []string{"CustomResourceDefinition crd", "strategy is not Webhook", "until it changes"}},
+		"a panic: warned":                                     {&fakeSource{panics: true}, crd(annotated, nil), nil, nil, []string{"caject failed", "keeps trying"}},
+		"a bug in reading the source: what was there is kept": {&fakeSource{problem: cabundle.Panicked(cabundle.Reference{})}, crd(annotated, []byte("\n")), crd(annotated, oldCA), fill(oldCA), []string{"caject failed"}},
+		"a panic: what is there stays":                        {&fakeSource{panics: true}, crd(annotated, oldCA), crd(annotated, oldCA), nil, []string{"caject failed"}},
 	}
 	for sentence, test := range tests {
 		t.Run(sentence, func(t *testing.T) {

@@ -3,15 +3,12 @@ package resync
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/caject/caject/cabundle"
-	targetclient "github.com/caject/caject/cabundle/target"
 )
 
 // contestedAfter is how many of caject's writes must be undone, one soon after the other, for somebody to be told.
@@ -53,12 +50,12 @@ func (r *Resync) next(ctx context.Context, target cabundle.Target, known state, 
 	if c.undone < contestedAfter {
 		return c
 	}
-	entries, err := r.targets.Managers(ctx, target)
+	managers, err := r.targets.Managers(ctx, target)
 	if err != nil {
 		log.FromContext(ctx).V(1).Info("Cannot read who changes the target", "error", err.Error())
 		return c
 	}
-	if manager := lastManager(entries); manager != c.manager {
+	if manager := cabundle.LastManager(managers); manager != c.manager {
 		c.manager = manager
 		log.FromContext(ctx).Info("Somebody keeps undoing the injection; writing it again, ever more slowly", "manager", manager, "times", c.undone)
 		r.event(target, known.uid, corev1.EventTypeWarning, contestReason, fmt.Sprintf(
@@ -66,24 +63,4 @@ func (r *Resync) next(ctx context.Context, target cabundle.Target, known state, 
 			manager, manager))
 	}
 	return c
-}
-
-// lastManager returns the field manager, other than caject, that was the last to set a caBundle, or else to write the
-// object at all.
-func lastManager(entries []metav1.ManagedFieldsEntry) string {
-	var last metav1.ManagedFieldsEntry
-	sets := func(e metav1.ManagedFieldsEntry) bool {
-		return e.FieldsV1 != nil && strings.Contains(e.FieldsV1.GetRawString(), `"f:caBundle"`)
-	}
-	for _, entry := range entries {
-		switch {
-		case entry.Manager == targetclient.FieldManager || entry.Subresource != "" || entry.Time == nil:
-		case last.Time == nil, sets(entry) && !sets(last), sets(entry) == sets(last) && last.Time.Before(entry.Time):
-			last = entry
-		}
-	}
-	if last.Manager == "" {
-		return "unknown"
-	}
-	return last.Manager
 }

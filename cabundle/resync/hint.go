@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/cluster"
 	"github.com/caject/caject/cabundle/metrics"
-	"github.com/caject/caject/cabundle/source"
 )
 
 // hintDelays are the times after a hint at which the source is read. The API server hints before it writes: what is hinted at
@@ -74,7 +74,7 @@ func (r *Resync) readHinted(ctx context.Context, ref cabundle.Reference) bool {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	turns := r.publisher.begin(ref)
-	bundle, problem := source.ReadSafely(ctx, r.sources, ref, source.Consistent)
+	bundle, problem := readSource(ctx, r.sources, ref, cluster.Consistent)
 	r.metrics.SourceRead(metrics.Hint, problem)
 	if problem != nil && problem.Outage() {
 		r.miss() // the hint may be over before the outage is

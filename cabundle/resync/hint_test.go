@@ -12,7 +12,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/caject/caject/cabundle"
-	"github.com/caject/caject/cabundle/source"
+	"github.com/caject/caject/cabundle/cluster"
 )
 
 // timed runs body with a rig whose clock is that of a synctest bubble: time passes when all sleep.
@@ -24,7 +24,7 @@ func timed(t *testing.T, body func(*testing.T, *publishing)) {
 		time.Sleep(time.Until(start))
 		r.watch()
 		r.settled(t)
-		r.sources.reads = map[source.Freshness]int{}
+		r.sources.reads = map[cluster.Freshness]int{}
 		body(t, r)
 	})
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/caject/caject/cabundle"
-	"github.com/caject/caject/cabundle/source"
+	"github.com/caject/caject/cabundle/cluster"
 )
 
 // following is a rig of a replica that does not lead; the test can have it lead.
@@ -45,7 +45,7 @@ func TestAReplicaThatFollowsOnlyLooksAtWhatTheLeaderHasDone(t *testing.T) {
 	r.work(t)
 	r.clock.Step(followAfter)
 	r.retry(t)
-	want := map[source.Freshness]int{source.Cached: 1}
+	want := map[cluster.Freshness]int{cluster.Cached: 1}
 	if diff := cmp.Diff(want, r.targets.reads); diff != "" || r.targets.writes > 0 {
 		t.Errorf("%d writes\n%s", r.targets.writes, diff)
 	}

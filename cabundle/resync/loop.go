@@ -9,8 +9,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/cluster"
 	"github.com/caject/caject/cabundle/metrics"
-	"github.com/caject/caject/cabundle/source"
 )
 
 // jitter keeps the replicas, and the clusters of one operator, from asking all at once: each wait is up to this
@@ -103,7 +103,7 @@ func (r *Resync) readAll(ctx context.Context) bool {
 func (r *Resync) readOne(ctx context.Context, ref cabundle.Reference) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	bundle, problem := r.read(ctx, ref, source.Cached)
+	bundle, problem := r.read(ctx, ref, cluster.Cached)
 	if problem != nil && problem.Outage() {
 		log.FromContext(ctx).V(1).Info("Source not read", "source", ref, "detail", problem.Detail)
 		return problem

@@ -20,7 +20,7 @@ import (
 
 	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/cabundle/alive"
-	"github.com/caject/caject/cabundle/source"
+	"github.com/caject/caject/cabundle/cluster"
 	"github.com/caject/caject/cabundle/v1alpha1"
 )
 
@@ -91,7 +91,7 @@ func (p *publisher) Reconcile(ctx context.Context, ref cabundle.Reference) (reco
 	of.unnamedSince = time.Time{}
 	if _, _, last := of.known(); !last.read {
 		turns := p.begin(ref)
-		bundle, problem := source.ReadSafely(ctx, p.sources, ref, source.Consistent)
+		bundle, problem := readSource(ctx, p.sources, ref, cluster.Consistent)
 		if problem != nil && problem.Outage() {
 			return reconcile.Result{RequeueAfter: p.options.Interval}, nil
 		}
@@ -222,8 +222,8 @@ func (p *publisher) get(ctx context.Context, ref cabundle.Reference, of *publica
 func label(object *v1alpha1.CABundle, targets map[cabundle.Target]state, notReady bool) {
 	webhooks, others := false, false
 	for target := range targets {
-		webhooks = webhooks || !target.Kind.FilledAtAdmission()
-		others = others || target.Kind.FilledAtAdmission()
+		webhooks = webhooks || !target.Kind.Admitted()
+		others = others || target.Kind.Admitted()
 	}
 	for key, wanted := range map[string]bool{
 		v1alpha1.WebhookTargetsLabel: webhooks, v1alpha1.OtherTargetsLabel: others, v1alpha1.NotReadyLabel: notReady,

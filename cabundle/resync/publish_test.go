@@ -20,7 +20,7 @@ import (
 
 	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/cabundle/cabundletest"
-	"github.com/caject/caject/cabundle/source"
+	"github.com/caject/caject/cabundle/cluster"
 	"github.com/caject/caject/cabundle/v1alpha1"
 )
 
@@ -166,13 +166,13 @@ func TestASourceIsPublished(t *testing.T) {
 	if object = r.settled(t); object.Status.Injected != 1 || len(object.Status.Certificates) != 1 {
 		t.Errorf("status is %+v", object.Status)
 	}
-	writes, reads := r.bundles.writes, r.sources.reads[source.Consistent]
+	writes, reads := r.bundles.writes, r.sources.reads[cluster.Consistent]
 	r.clock.Step(time.Minute)
 	r.publish(t)
 	r.publisher.see(object.DeepCopy()) // the watch shows our own write
 	r.publish(t)
-	if r.bundles.writes != writes || r.sources.reads[source.Consistent] != reads {
-		t.Errorf("%d writes and %d reads for nothing", r.bundles.writes-writes, r.sources.reads[source.Consistent]-reads)
+	if r.bundles.writes != writes || r.sources.reads[cluster.Consistent] != reads {
+		t.Errorf("%d writes and %d reads for nothing", r.bundles.writes-writes, r.sources.reads[cluster.Consistent]-reads)
 	}
 }
 
@@ -190,7 +190,7 @@ func TestWhatBecomesOfABundleWhoseSourceHasAProblem(t *testing.T) {
 			r.watch()
 			r.settled(t)
 			r.sources.problem = &cabundle.Problem{Reason: reason, Detail: "why", Remedy: "way out"}
-			r.read(t.Context(), secret, source.Consistent)
+			r.read(t.Context(), secret, cluster.Consistent)
 			object, _ := r.publish(t)
 			if object.Spec.CABundle != want {
 				t.Errorf("%q is published", object.Spec.CABundle)
@@ -279,7 +279,7 @@ func TestWhatTheSourceHeldBetweenTwoPublicationsIsPublished(t *testing.T) {
 	r.work(t) // filled from the first, before that was published
 	r.expect(t, caOne)
 	r.sources.ca = caTwo
-	r.read(t.Context(), secret, source.Consistent)
+	r.read(t.Context(), secret, cluster.Consistent)
 	object, _ := r.publish(t)
 	want := v1alpha1.CABundleSpec{Source: secret.String(), CABundle: encoded(caOne, caTwo), Replaces: []string{encoded(caOne)}}
 	if diff := cmp.Diff(want, object.Spec); diff != "" {
@@ -355,7 +355,7 @@ func TestNothingIsRetiredWhileTheSourceIsOfNoUse(t *testing.T) {
 	r.watch()
 	r.settled(t)
 	r.sources.problem = &cabundle.Problem{Reason: cabundle.SourceNotFound}
-	r.read(t.Context(), secret, source.Consistent)
+	r.read(t.Context(), secret, cluster.Consistent)
 	r.publish(t)
 	r.clock.Step(2 * time.Minute)
 	object, _ := r.publish(t)
@@ -363,7 +363,7 @@ func TestNothingIsRetiredWhileTheSourceIsOfNoUse(t *testing.T) {
 		t.Errorf("it is %+v", object)
 	}
 	r.sources.problem = nil
-	r.read(t.Context(), secret, source.Consistent)
+	r.read(t.Context(), secret, cluster.Consistent)
 	if object, _ = r.publish(t); object.Spec.CABundle != encoded(caOne) || object.Status.Certificates[0].LastSeen != nil {
 		t.Errorf("back again, it is %+v", object)
 	}
@@ -401,7 +401,7 @@ func (p *publishing) rotate(t *testing.T) {
 	if !p.readHinted(t.Context(), secret) {
 		t.Fatal("no target is affected")
 	}
-	p.targets.reads, p.sources.reads, p.targets.writes, p.targets.readmits = map[source.Freshness]int{}, map[source.Freshness]int{}, 0, 0
+	p.targets.reads, p.sources.reads, p.targets.writes, p.targets.readmits = map[cluster.Freshness]int{}, map[cluster.Freshness]int{}, 0, 0
 }
 
 func TestAPolicyWritesARotationAndNothingIsRead(t *testing.T) {

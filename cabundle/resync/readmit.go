@@ -72,7 +72,7 @@ func viaOf(known state, byPolicy bool) metrics.Path {
 
 // webhookFills reports that the webhook is counted on for target.
 func (r *Resync) webhookFills(target cabundle.Target) bool {
-	return r.options.Webhook && target.Kind.FilledAtAdmission()
+	return r.options.Webhook && target.Kind.Admitted()
 }
 
 // policyFills reports that the policies are counted on.
@@ -150,6 +150,6 @@ func (r *Resync) replaceable(ref cabundle.Reference, object cabundle.Object) boo
 	published := r.publisher.published(ref)
 	return !slices.ContainsFunc(object.Fields, func(field cabundle.Field) bool {
 		held := base64.StdEncoding.EncodeToString(field.CABundle)
-		return held != "" && held != "Cg==" && held != published.CABundle && !slices.Contains(published.Replaces, held)
+		return held != "" && held != cabundle.Placeholder && held != published.CABundle && !slices.Contains(published.Replaces, held)
 	})
 }

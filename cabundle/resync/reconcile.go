@@ -15,9 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/cluster"
 	"github.com/caject/caject/cabundle/metrics"
-	"github.com/caject/caject/cabundle/source"
-	targetclient "github.com/caject/caject/cabundle/target"
 )
 
 // look is what was found when a target and its source were read.
@@ -77,16 +76,16 @@ func (r *Resync) Reconcile(ctx context.Context, target cabundle.Target) (reconci
 	if !known.stale() {
 		if known.waiting == known.version {
 			// Nothing but the source was missing: the target, which may be large, is not read again for that.
-			if found := r.lookAtSource(ctx, known, source.Cached); found.problem != nil {
+			if found := r.lookAtSource(ctx, known, cluster.Cached); found.problem != nil {
 				return r.settle(ctx, target, known, found), nil
 			}
 		} else if !known.work || !r.options.leads() {
-			if found := r.look(ctx, target, known, source.Cached); found.right() && found.isOf(known) {
+			if found := r.look(ctx, target, known, cluster.Cached); found.right() && found.isOf(known) {
 				return r.settle(ctx, target, known, found), nil
 			}
 		}
 	}
-	found := r.look(ctx, target, known, source.Consistent)
+	found := r.look(ctx, target, known, cluster.Consistent)
 	if found.toWrite() {
 		r.write(ctx, target, known, &found)
 	}
@@ -102,7 +101,7 @@ func (r *Resync) rests(known state) time.Duration {
 }
 
 // look reads target and its source, both at once, and decides what to change.
-func (r *Resync) look(ctx context.Context, target cabundle.Target, known state, freshness source.Freshness) look {
+func (r *Resync) look(ctx context.Context, target cabundle.Target, known state, freshness cluster.Freshness) look {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	var (
@@ -136,10 +135,10 @@ func (r *Resync) look(ctx context.Context, target cabundle.Target, known state, 
 		found.expiry = cabundle.NextExpiry(now, object, bundle)
 	}
 	if found.problem == nil {
-		injectors := []string{targetclient.FieldManager}
+		injectors := []string{cluster.FieldManager}
 		if !known.takenOver {
 			// Once only: a cainjector that is still at work comes back, and nobody would gain by a fight.
-			injectors = append(injectors, targetclient.CainjectorFieldManager)
+			injectors = append(injectors, cluster.CainjectorFieldManager)
 		}
 		found.disown = cabundle.Disown(object.Managers, injectors...)
 	}
@@ -147,18 +146,18 @@ func (r *Resync) look(ctx context.Context, target cabundle.Target, known state, 
 }
 
 // read reads a source, and counts it.
-func (r *Resync) read(ctx context.Context, ref cabundle.Reference, freshness source.Freshness) (cabundle.Bundle, *cabundle.Problem) {
+func (r *Resync) read(ctx context.Context, ref cabundle.Reference, freshness cluster.Freshness) (cabundle.Bundle, *cabundle.Problem) {
 	turns := r.publisher.begin(ref)
-	bundle, problem := source.ReadSafely(ctx, r.sources, ref, freshness)
+	bundle, problem := readSource(ctx, r.sources, ref, freshness)
 	r.metrics.SourceRead(metrics.Resync, problem)
-	if freshness == source.Consistent {
+	if freshness == cluster.Consistent {
 		r.publisher.note(ref, turns, bundle, problem)
 	}
 	return bundle, problem
 }
 
 // lookAtSource reads the source of a target alone; the problem, if any, is the source's.
-func (r *Resync) lookAtSource(ctx context.Context, known state, freshness source.Freshness) look {
+func (r *Resync) lookAtSource(ctx context.Context, known state, freshness cluster.Freshness) look {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	bundle, problem := r.read(ctx, known.ref, freshness)
@@ -219,7 +218,7 @@ func (r *Resync) wrote(target cabundle.Target, known state, c contest, same bool
 }
 
 func isCainjector(manager cabundle.Manager) bool {
-	return manager.CABundle && manager.Name == targetclient.CainjectorFieldManager
+	return manager.CABundle && !manager.Others && manager.Name == cluster.CainjectorFieldManager
 }
 
 // settle notes what a look came to, reports a change for better or worse, and says when to look again.
@@ -304,7 +303,7 @@ func targetProblem(target cabundle.Target, err error) *cabundle.Problem {
 		return &cabundle.Problem{
 			Reason:   cabundle.TargetUnavailable,
 			Detail:   err.Error(),
-			Answered: source.Answered(err),
+			Answered: cluster.Answered(err),
 		}
 	}
 }

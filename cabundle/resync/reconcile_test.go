@@ -26,8 +26,8 @@ import (
 
 	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/cabundle/cabundletest"
+	"github.com/caject/caject/cabundle/cluster"
 	"github.com/caject/caject/cabundle/metrics"
-	"github.com/caject/caject/cabundle/source"
 )
 
 var (
@@ -45,23 +45,23 @@ type fakeSources struct {
 	ca, cached []byte // PEM
 	problem    *cabundle.Problem
 	panics     bool
-	reads      map[source.Freshness]int
+	reads      map[cluster.Freshness]int
 }
 
-func (f *fakeSources) Read(_ context.Context, _ cabundle.Reference, freshness source.Freshness) (cabundle.Bundle, *cabundle.Problem) {
+func (f *fakeSources) Read(_ context.Context, ref cabundle.Reference, freshness cluster.Freshness) cabundle.Reading {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.reads[freshness]++
 	if f.panics {
-		panic("a bug")
+		return cabundle.Reading{Problem: cabundle.Panicked(ref)}
 	}
 	if f.problem != nil {
-		return cabundle.Bundle{}, f.problem
+		return cabundle.Reading{Problem: f.problem}
 	}
-	if freshness == source.Cached && f.cached != nil {
-		return cabundle.ParseExisting(f.cached), nil
+	if freshness == cluster.Cached && f.cached != nil {
+		return cabundle.Reading{Bundle: cabundle.ParseExisting(f.cached)}
 	}
-	return cabundle.ParseExisting(f.ca), nil
+	return cabundle.Reading{Bundle: cabundle.ParseExisting(f.ca)}
 }
 
 // change is what happens to it while it is read.
@@ -75,7 +75,7 @@ func (f *fakeSources) change(do func()) {
 func (f *fakeSources) consistent() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.reads[source.Consistent]
+	return f.reads[cluster.Consistent]
 }
 
 // fakeTargets holds one webhook configuration.
@@ -86,17 +86,17 @@ type fakeTargets struct {
 	// beforePatch, if set, happens between read and write.
 	beforePatch func()
 	patchErr    error
-	reads       map[source.Freshness]int
+	reads       map[cluster.Freshness]int
 	writes      int
 	// admit, if set, is what an admission policy does to the object when it is admitted again.
 	admit    func(*admissionregistrationv1.ValidatingWebhookConfiguration)
 	readmits int
 }
 
-func (f *fakeTargets) Get(_ context.Context, t cabundle.Target, freshness source.Freshness) (cabundle.Object, error) {
+func (f *fakeTargets) Get(_ context.Context, t cabundle.Target, freshness cluster.Freshness) (cabundle.Object, error) {
 	f.reads[freshness]++
 	object := f.object
-	if freshness == source.Cached && f.cached != nil {
+	if freshness == cluster.Cached && f.cached != nil {
 		object = f.cached
 	}
 	switch {
@@ -107,7 +107,7 @@ func (f *fakeTargets) Get(_ context.Context, t cabundle.Target, freshness source
 	}
 	raw, err := json.Marshal(object)
 	parsed := cabundle.ParseObject(t.Kind, raw)
-	parsed.Managers = cabundle.ParseManagers(raw)
+	parsed.Managers = cabundle.ParseManagers(t.Kind, raw)
 	return parsed, err
 }
 
@@ -157,17 +157,18 @@ func (f *fakeTargets) Readmit(ctx context.Context, t cabundle.Target, _ bool) (c
 		f.bump()
 	}
 	reads := f.reads
-	f.reads = map[source.Freshness]int{} // it is not a read
+	f.reads = map[cluster.Freshness]int{} // it is not a read
 	defer func() { f.reads = reads }()
-	return f.Get(ctx, t, source.Consistent)
+	return f.Get(ctx, t, cluster.Consistent)
 }
 
 func (f *fakeTargets) Disown(_ context.Context, _ cabundle.Target, written metav1.ObjectMeta) (metav1.ObjectMeta, error) {
 	return written, nil
 }
 
-func (f *fakeTargets) Managers(context.Context, cabundle.Target) ([]metav1.ManagedFieldsEntry, error) {
-	return f.object.ManagedFields, nil
+func (f *fakeTargets) Managers(_ context.Context, t cabundle.Target) ([]cabundle.Manager, error) {
+	raw, err := json.Marshal(f.object)
+	return cabundle.ParseManagers(t.Kind, raw), err
 }
 
 // bump is what the API server does at each write that changes something.
@@ -193,8 +194,8 @@ func (q *fakeQueue) Add(t cabundle.Target) { q.added = append(q.added, t) }
 func newRig(t *testing.T, caBundles ...[]byte) *rig {
 	t.Helper()
 	r := &rig{
-		sources: &fakeSources{ca: caOne, reads: map[source.Freshness]int{}},
-		targets: &fakeTargets{object: configuration(caBundles...), reads: map[source.Freshness]int{}},
+		sources: &fakeSources{ca: caOne, reads: map[cluster.Freshness]int{}},
+		targets: &fakeTargets{object: configuration(caBundles...), reads: map[cluster.Freshness]int{}},
 		clock:   clocktesting.NewFakeClock(start),
 		events:  record.NewFakeRecorder(100),
 		queue:   &fakeQueue{},
@@ -289,7 +290,7 @@ func TestANewTargetIsFilled(t *testing.T) {
 	r.expectEvent(t, "")
 
 	// The watch shows our own write: there is nothing to read.
-	r.targets.reads, r.sources.reads = map[source.Freshness]int{}, map[source.Freshness]int{}
+	r.targets.reads, r.sources.reads = map[cluster.Freshness]int{}, map[cluster.Freshness]int{}
 	r.watch()
 	r.work(t)
 	if len(r.targets.reads)+len(r.sources.reads) > 0 || r.targets.writes != 1 {
@@ -301,7 +302,7 @@ func TestWhatIsRightCostsTwoCachedReadsAndNoWrite(t *testing.T) {
 	r := newRig(t, caOne)
 	r.watch()
 	r.work(t)
-	want := map[source.Freshness]int{source.Cached: 1}
+	want := map[cluster.Freshness]int{cluster.Cached: 1}
 	if diff := cmp.Diff(want, r.targets.reads); diff != "" {
 		t.Error("target:", diff)
 	}
@@ -318,7 +319,7 @@ func TestAWebhookConfigurationThatHasJustChangedIsReadOnce(t *testing.T) {
 	r.watchChange(true)
 	r.work(t)
 	r.expect(t, caOne)
-	want := map[source.Freshness]int{source.Consistent: 1}
+	want := map[cluster.Freshness]int{cluster.Consistent: 1}
 	if diff := cmp.Diff(want, r.targets.reads); diff != "" {
 		t.Error("target:", diff)
 	}
@@ -400,7 +401,7 @@ func TestWhileOnlyTheSourceIsMissingTheTargetIsNotReadAgain(t *testing.T) {
 	r.sources.problem = &cabundle.Problem{Reason: cabundle.SourceNotFound, Detail: "Secret ns/name does not exist"}
 	r.watch()
 	r.work(t)
-	r.targets.reads = map[source.Freshness]int{}
+	r.targets.reads = map[cluster.Freshness]int{}
 	for range 3 {
 		r.retry(t)
 	}
@@ -673,43 +674,11 @@ func TestWhoUndoesSomethingNowAndThenIsNoFighter(t *testing.T) {
 	r.expectContest(t, "")
 }
 
-func TestTheLastManagerIsNamed(t *testing.T) {
-	at := func(minutes int) *metav1.Time {
-		return &metav1.Time{Time: start.Add(time.Duration(minutes) * time.Minute)}
-	}
-	bundle := metav1.NewFieldsV1(`{"f:webhooks":{"k:{\"name\":\"w\"}":{"f:clientConfig":{"f:caBundle":{}}}}}`)
-	other := metav1.NewFieldsV1(`{"f:metadata":{}}`)
-	tests := map[string]struct {
-		entries []metav1.ManagedFieldsEntry
-		want    string
-	}{
-		"nobody is known":     {nil, "unknown"},
-		"caject is not meant": {[]metav1.ManagedFieldsEntry{{Manager: "caject", Time: at(1), FieldsV1: bundle}}, "unknown"},
-		"the last who set a caBundle": {[]metav1.ManagedFieldsEntry{
-			{Manager: "a", Time: at(1), FieldsV1: bundle}, {Manager: "b", Time: at(2), FieldsV1: bundle},
-			{Manager: "c", Time: at(3), FieldsV1: other}, {Manager: "caject", Time: at(4), FieldsV1: bundle},
-		}, "b"},
-		"whatever the order": {[]metav1.ManagedFieldsEntry{
-			{Manager: "c", Time: at(3), FieldsV1: other}, {Manager: "b", Time: at(2), FieldsV1: bundle}, {Manager: "a", Time: at(1), FieldsV1: bundle},
-		}, "b"},
-		"if none did, the last who wrote": {[]metav1.ManagedFieldsEntry{
-			{Manager: "a", Time: at(1), FieldsV1: other}, {Manager: "b", Time: at(2), FieldsV1: other}, {Manager: "c", Time: at(3), Subresource: "status", FieldsV1: other},
-		}, "b"},
-	}
-	for sentence, test := range tests {
-		t.Run(sentence, func(t *testing.T) {
-			if got := lastManager(test.entries); got != test.want {
-				t.Errorf("it is %q, not %q", got, test.want)
-			}
-		})
-	}
-}
-
 func TestTakingOverFromCainjectorHappensOnce(t *testing.T) {
 	r := newRig(t, caOne)
 	owned := []metav1.ManagedFieldsEntry{
 		{Manager: "helm", FieldsV1: metav1.NewFieldsV1(`{"f:webhooks":{}}`)},
-		{Manager: "cert-manager-cainjector", FieldsV1: metav1.NewFieldsV1(`{"f:webhooks":{"f:caBundle":{}}}`)},
+		{Manager: "cert-manager-cainjector", FieldsV1: metav1.NewFieldsV1(`{"f:webhooks":{"k:{\"name\":\"w\"}":{"f:clientConfig":{"f:caBundle":{}}}}}`)},
 	}
 	r.targets.object.ManagedFields = owned
 	r.watch()

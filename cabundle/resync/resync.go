@@ -27,8 +27,8 @@ import (
 
 	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/cabundle/alive"
+	"github.com/caject/caject/cabundle/cluster"
 	"github.com/caject/caject/cabundle/metrics"
-	"github.com/caject/caject/cabundle/source"
 )
 
 const (
@@ -51,15 +51,21 @@ const (
 )
 
 type sourceReader interface {
-	Read(context.Context, cabundle.Reference, source.Freshness) (cabundle.Bundle, *cabundle.Problem)
+	Read(context.Context, cabundle.Reference, cluster.Freshness) cabundle.Reading
+}
+
+// readSource reads ref from s.
+func readSource(ctx context.Context, s sourceReader, ref cabundle.Reference, freshness cluster.Freshness) (cabundle.Bundle, *cabundle.Problem) {
+	reading := s.Read(ctx, ref, freshness)
+	return reading.Bundle, reading.Problem
 }
 
 type targetClient interface {
-	Get(context.Context, cabundle.Target, source.Freshness) (cabundle.Object, error)
+	Get(context.Context, cabundle.Target, cluster.Freshness) (cabundle.Object, error)
 	Patch(context.Context, cabundle.Object, []jsonpatch.Operation) (metav1.ObjectMeta, error)
 	Readmit(ctx context.Context, t cabundle.Target, byPolicy bool) (cabundle.Object, error)
 	Disown(context.Context, cabundle.Target, metav1.ObjectMeta) (metav1.ObjectMeta, error)
-	Managers(context.Context, cabundle.Target) ([]metav1.ManagedFieldsEntry, error)
+	Managers(context.Context, cabundle.Target) ([]cabundle.Manager, error)
 }
 
 // Options are all that can be set.
@@ -143,7 +149,7 @@ func New(o Options, s sourceReader, t targetClient, e record.EventRecorder, m *m
 		writes:  workqueue.NewTypedItemExponentialFailureRateLimiter[cabundle.Target](firstRetry, o.Interval),
 	}
 	if o.Publish != nil {
-		r.publisher = newPublisher(bundleClient{o.Publish}, s, r.tracker, &r.options, e, c)
+		r.publisher = newPublisher(cluster.NewBundles(o.Publish), s, r.tracker, &r.options, e, c)
 		r.tracker.changed = r.publisher.changed
 	}
 	return r

@@ -101,7 +101,7 @@ func (r *Resync) see(kind cabundle.Kind, object *metav1.PartialObjectMetadata, c
 			version: seen,
 			ref:     ref,
 			invalid: problem,
-			work:    changed && !kind.FilledAtAdmission(),
+			work:    changed && !kind.Admitted(),
 		}, r.clock.Now())
 	} else {
 		r.tracker.forget(target)

@@ -26,10 +26,9 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/cluster"
 	"github.com/caject/caject/cabundle/metrics"
 	"github.com/caject/caject/cabundle/resync"
-	"github.com/caject/caject/cabundle/source"
-	"github.com/caject/caject/cabundle/target"
 	"github.com/caject/caject/cabundle/v1alpha1"
 	"github.com/caject/caject/certs"
 	"github.com/caject/caject/webhook"
@@ -55,12 +54,12 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("make a client of the API server: %w", err)
 	}
-	targets, err := target.NewClient(config, mgr.GetHTTPClient())
+	targets, err := cluster.NewTargets(config, mgr.GetHTTPClient())
 	if err != nil {
 		return fmt.Errorf("make a client of the API server: %w", err)
 	}
 	counters := metrics.New(crmetrics.Registry)
-	sources := source.NewReader(reader, o.scope(), apiServerCA(o.kubeconfig))
+	sources := cluster.NewSources(reader, o.scope(), apiServerCA(o.kubeconfig))
 	recorder, stopEvents, err := newEventRecorder(config, mgr)
 	if err != nil {
 		return err
@@ -109,8 +108,8 @@ type shared struct {
 	config  *rest.Config
 	manager manager.Manager
 	client  client.Client // not backed by a cache
-	targets *target.Client
-	sources *source.Reader
+	targets *cluster.Targets
+	sources *cluster.Sources
 	events  record.EventRecorder
 	metrics *metrics.Metrics
 	loop    *resync.Resync // set before the manager starts
@@ -191,7 +190,7 @@ func newEventRecorder(config *rest.Config, mgr manager.Manager) (_ record.EventR
 }
 
 // newKeeper returns what looks after our serving certificate, and calls changed when its CA has changed.
-func newKeeper(o *options, reader client.Client, targets *target.Client, events record.EventRecorder, changed func(cabundle.Reference)) *certs.Keeper {
+func newKeeper(o *options, reader client.Client, targets *cluster.Targets, events record.EventRecorder, changed func(cabundle.Reference)) *certs.Keeper {
 	return certs.NewKeeper(certs.Options{
 		Secret:         o.caSecretName(),
 		Configurations: o.ownConfigurations(),
@@ -220,7 +219,7 @@ func newScheme() *runtime.Scheme {
 func newMapper() meta.RESTMapper {
 	mapper := meta.NewDefaultRESTMapper(nil)
 	mapper.Add(corev1.SchemeGroupVersion.WithKind("Secret"), meta.RESTScopeNamespace)
-	mapper.Add(source.CertificateKind, meta.RESTScopeNamespace)
+	mapper.Add(cluster.CertificateKind, meta.RESTScopeNamespace)
 	mapper.Add(v1alpha1.GroupVersion.WithKind("CABundle"), meta.RESTScopeRoot)
 	for _, kind := range cabundle.Kinds() {
 		mapper.Add(kind.GroupVersionKind(), meta.RESTScopeRoot)

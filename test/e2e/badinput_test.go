@@ -30,7 +30,7 @@ func refused(t *testing.T, kind cabundle.Kind, object client.Object, reason cabu
 	if strings.Contains(message, "BEGIN") {
 		t.Errorf("Event shows PEM: %q", message)
 	}
-	if kind.FilledAtAdmission() {
+	if kind.Admitted() {
 		if len(shared.warnings.about(append([]string{"caject: "}, words...)...)) == 0 {
 			t.Errorf("no warning with %q", words)
 		}

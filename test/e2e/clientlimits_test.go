@@ -27,7 +27,7 @@ func TestWithoutThePolicyAConfigurationIsBareForAMoment(t *testing.T) {
 		w := i.witness(t, object)
 		i.edit(t, object, []byte("\n"))
 		i.filled(t, object, ca)
-		if kind.FilledAtAdmission() {
+		if kind.Admitted() {
 			w.testify(t, object)
 		} else if err := <-w.failed; err == nil || !strings.Contains(err.Error(), "lost a certificate") {
 			t.Errorf("%s: %v", kind, err)

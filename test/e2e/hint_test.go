@@ -23,7 +23,7 @@ import (
 
 	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/cabundle/cabundletest"
-	"github.com/caject/caject/cabundle/source"
+	"github.com/caject/caject/cabundle/cluster"
 	"github.com/caject/caject/test/playground"
 )
 
@@ -86,7 +86,7 @@ func TestARotationIsPushed(t *testing.T) {
 			"secretName": "issued-1", "dnsNames": []any{"example.com"}, "issuerRef": map[string]any{"name": "issuer"},
 		},
 	}}
-	certificate.SetGroupVersionKind(source.CertificateKind)
+	certificate.SetGroupVersionKind(cluster.CertificateKind)
 	eventually(t, "create a Certificate", func(ctx context.Context) error { return i.client.Create(ctx, certificate) })
 	for n, ca := range [][]byte{first, second} {
 		issued := playground.NewSecret(namespace, fmt.Sprintf("issued-%d", n+1), ca)
@@ -161,13 +161,11 @@ func (i *installation) certManagerCRDs(t *testing.T) (playground.Output, error) 
 	return i.control.Kubectl(t.Context(), rendered, "apply", "--server-side", "-f", "-")
 }
 
-// TestWhatIsNoHint counts the calls that reach caject.
-func TestWhatIsNoHint(t *testing.T) {
-	t.Parallel()
-	i, _ := pushed(t, "sources.ignoredNamespaces={kube-system}")
-	ca, next := playground.NewCA("one"), playground.NewCA("two")
+// hintsSince returns a function that fails the test unless caject was given so many hints since it was called last.
+func (i *installation) hintsSince(t *testing.T) func(sentence string, want float64) {
+	t.Helper()
 	calls := i.calls(t, "/hint")
-	expect := func(sentence string, want float64) {
+	return func(sentence string, want float64) {
 		t.Helper()
 		eventually(t, sentence, func(context.Context) error {
 			if got := i.calls(t, "/hint") - calls; got != want {
@@ -177,6 +175,14 @@ func TestWhatIsNoHint(t *testing.T) {
 		})
 		calls = i.calls(t, "/hint")
 	}
+}
+
+// TestWhatIsNoHint counts the calls that reach caject.
+func TestWhatIsNoHint(t *testing.T) {
+	t.Parallel()
+	i, _ := pushed(t, "sources.ignoredNamespaces={kube-system}")
+	ca, next := playground.NewCA("one"), playground.NewCA("two")
+	expect := i.hintsSince(t)
 	opaque := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "opaque"}, Data: map[string][]byte{"ca.crt": ca, "password": []byte("x")}}
 	i.create(t, opaque)
 	i.changeSecret(t, "opaque", func(s *corev1.Secret) { s.Data["ca.crt"] = next })
@@ -205,6 +211,54 @@ func TestWhatIsNoHint(t *testing.T) {
 	expect("a Secret opts in", 1)
 	i.changeSecret(t, "opaque", func(s *corev1.Secret) { s.Annotations = nil })
 	expect("and out", 1)
+}
+
+// TestAnnotationsOfASecretAreHints is about Secrets that keep their ca.crt.
+func TestAnnotationsOfASecretAreHints(t *testing.T) {
+	t.Parallel()
+	i, _ := pushed(t)
+	fingerprint := strings.Repeat("ab", 32)
+	issued := playground.NewSecret(namespace, "annotated", playground.NewCA("annotated"))
+	issued.Annotations = map[string]string{cabundle.CertificateNameAnnotation: "one"}
+	silent := playground.NewSecret(namespace, "silent", playground.NewCA("silent"))
+	silent.Annotations = nil
+	empty := playground.NewSecret(namespace, "empty", nil)
+	delete(empty.Data, "ca.crt")
+	i.create(t, issued, silent, empty)
+	expect := i.hintsSince(t)
+	annotate := func(name, key, value string) {
+		t.Helper()
+		i.changeSecret(t, name, func(s *corev1.Secret) {
+			if value == "" {
+				delete(s.Annotations, key)
+			} else {
+				metav1.SetMetaDataAnnotation(&s.ObjectMeta, key, value)
+			}
+		})
+	}
+	annotate("annotated", cabundle.AllowDirectInjectionAnnotation, "true")
+	expect("a Secret of cert-manager's allows direct injection, too", 1)
+	annotate("annotated", cabundle.AllowDirectInjectionAnnotation, "")
+	expect("and does not any more", 1)
+	annotate("annotated", cabundle.CertificateNameAnnotation, "two")
+	expect("it is that of another Certificate", 1)
+	annotate("annotated", cabundle.DistrustAnnotation, fingerprint)
+	expect("it distrusts a CA", 1)
+	annotate("annotated", cabundle.TrustAgainAnnotation, fingerprint)
+	expect("and trusts it again", 1)
+	annotate("annotated", cabundle.DistrustAnnotation, "")
+	expect("the distrust is dropped", 1)
+	annotate("annotated", cabundle.TrustAgainAnnotation, fingerprint)
+	expect("nothing changes", 0)
+	annotate("silent", cabundle.DistrustAnnotation, fingerprint)
+	expect("a Secret that does not allow injection", 0)
+	annotate("empty", cabundle.DistrustAnnotation, fingerprint)
+	expect("a Secret without a ca.crt", 0)
+	i.changeSecret(t, "annotated", func(s *corev1.Secret) {
+		s.Annotations = nil
+		s.Data["ca.crt"] = playground.NewCA("withdrawn")
+	})
+	expect("another ca.crt, and no opt-in any more", 1)
 }
 
 // TestHintsAreNotBelieved sends hints that the API server has not sent, and many of them.

@@ -52,7 +52,7 @@ func TestACreatedObjectIsFilled(t *testing.T) {
 		shared.create(t, playground.NewSecret(namespace, name, ca))
 		object := kinds[kind](name, playground.FromSecret(namespace, name))
 		shared.create(t, object)
-		if kind.FilledAtAdmission() {
+		if kind.Admitted() {
 			// Create has put the API server's answer into object.
 			if err := holds(object, ca); err != nil {
 				t.Error("in the answer to the create:", err)
@@ -309,7 +309,7 @@ func TestAnEditOfTheCABundleIsPutRight(t *testing.T) {
 		object := kinds[kind](name, playground.FromSecret(namespace, "edit"))
 		shared.create(t, object)
 		shared.filled(t, object, ca)
-		if !kind.FilledAtAdmission() {
+		if !kind.Admitted() {
 			shared.published(t, "edit")
 		}
 		for _, value := range [][]byte{other, []byte("\n"), nil} {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/cabundle/cabundletest"
-	"github.com/caject/caject/cabundle/source"
+	"github.com/caject/caject/cabundle/cluster"
 	"github.com/caject/caject/test/playground"
 )
 
@@ -94,7 +94,7 @@ func TestCertManager(t *testing.T) {
 			"issuerRef":  map[string]any{"name": "issuer"},
 		},
 	}}
-	certificate.SetGroupVersionKind(source.CertificateKind)
+	certificate.SetGroupVersionKind(cluster.CertificateKind)
 	eventually(t, "create a Certificate", func(ctx context.Context) error { return i.client.Create(ctx, certificate) })
 
 	// The Secret of another Certificate is refused.

@@ -12,13 +12,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/caject/caject/cabundle"
-	"github.com/caject/caject/cabundle/source"
-	"github.com/caject/caject/cabundle/target"
+	"github.com/caject/caject/cabundle/cluster"
 	"github.com/caject/caject/test/playground"
 )
 
 // newTargetClient returns what resync works with, under the chart's ServiceAccount.
-func newTargetClient(t *testing.T) *target.Client {
+func newTargetClient(t *testing.T) *cluster.Targets {
 	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", shared.Kubeconfig)
 	if err != nil {
@@ -28,7 +27,7 @@ func newTargetClient(t *testing.T) *target.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := target.NewClient(config, httpClient)
+	c, err := cluster.NewTargets(config, httpClient)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,11 +41,11 @@ func TestAWriteIsGuardedByWhatWasRead(t *testing.T) {
 		object := kinds[kind](name, nil)
 		shared.create(t, object)
 		named := cabundle.Target{Kind: kind, Name: object.GetName()}
-		read, err := c.Get(t.Context(), named, source.Consistent)
+		read, err := c.Get(t.Context(), named, cluster.Consistent)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if kind.FilledAtAdmission() {
+		if kind.Admitted() {
 			read.ResourceVersion = "1" // its status may change all the time
 		} else {
 			object.SetLabels(map[string]string{"somebody": "else"})
@@ -74,7 +73,7 @@ func TestErrorsHaveTheWordsOfTheAPIServer(t *testing.T) {
 	t.Parallel()
 	c := newTargetClient(t)
 	missing := cabundle.Target{Kind: cabundle.APIService, Name: "v1.missing.example.com"}
-	for _, freshness := range []source.Freshness{source.Cached, source.Consistent} {
+	for _, freshness := range []cluster.Freshness{cluster.Cached, cluster.Consistent} {
 		if _, err := c.Get(t.Context(), missing, freshness); !apierrors.IsNotFound(err) || !strings.Contains(err.Error(), missing.Name) {
 			t.Errorf("error is %v", err)
 		}
@@ -83,7 +82,7 @@ func TestErrorsHaveTheWordsOfTheAPIServer(t *testing.T) {
 	shared.create(t, service)
 	named := cabundle.Target{Kind: cabundle.APIService, Name: service.Name}
 	for {
-		read, err := c.Get(t.Context(), named, source.Consistent)
+		read, err := c.Get(t.Context(), named, cluster.Consistent)
 		if err != nil {
 			t.Fatal(err)
 		}

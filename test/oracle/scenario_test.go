@@ -15,7 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/caject/caject/cabundle"
-	"github.com/caject/caject/cabundle/source"
+	cajectcluster "github.com/caject/caject/cabundle/cluster"
 	"github.com/caject/caject/test/playground"
 )
 
@@ -153,7 +153,7 @@ func newCertificate(id string) *unstructured.Unstructured {
 			"issuerRef":  map[string]any{"name": "issuer"},
 		},
 	}}
-	certificate.SetGroupVersionKind(source.CertificateKind)
+	certificate.SetGroupVersionKind(cajectcluster.CertificateKind)
 	return certificate
 }
 
@@ -425,7 +425,7 @@ func generated(random *rand.Rand, n int) []scenario {
 		}
 		s.kind = kinds[random.IntN(len(kinds))]
 		webhooks := 1
-		if !s.kind.FilledAtAdmission() {
+		if !s.kind.Admitted() {
 			webhooks += random.IntN(3)
 		}
 		for range webhooks {

@@ -23,7 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/caject/caject/cabundle"
-	"github.com/caject/caject/cabundle/source"
+	cajectcluster "github.com/caject/caject/cabundle/cluster"
 	"github.com/caject/caject/test/playground"
 )
 
@@ -340,7 +340,7 @@ func (s *stage) deleteSecret() error {
 // renameSecret has the Certificate name another Secret.
 func (s *stage) renameSecret(name string) error {
 	certificate := &unstructured.Unstructured{}
-	certificate.SetGroupVersionKind(source.CertificateKind)
+	certificate.SetGroupVersionKind(cajectcluster.CertificateKind)
 	if err := s.client.Get(s, client.ObjectKey{Namespace: namespace, Name: s.id}, certificate); err != nil {
 		return err
 	}

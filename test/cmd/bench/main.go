@@ -21,6 +21,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/caject/caject/cabundle"
@@ -68,8 +69,17 @@ func run(ctx context.Context, secrets, starts, objects int) (err error) {
 	if err != nil {
 		return err
 	}
+	own, err := clientcmd.BuildConfigFromFlags("", installation.Kubeconfig)
+	if err != nil {
+		return err
+	}
+	caject, err := playground.NewClient(own)
+	if err != nil {
+		return err
+	}
 	b := &bench{
 		client: c,
+		caject: caject,
 		table:  tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight),
 		start: func() (*playground.Process, error) {
 			return installation.Start(filepath.Join(root, "bin", "caject"), filepath.Join(dir, "caject.log"))
@@ -158,6 +168,7 @@ func (b *bench) peer(ctx context.Context, root string, objects int) (err error) 
 }
 
 type bench struct {
+	caject client.Client // with the rights of caject
 	client client.WithWatch
 	table  *tabwriter.Writer
 	start  func() (*playground.Process, error)
@@ -304,7 +315,7 @@ func (b *bench) policies(ctx context.Context, n int, process *playground.Process
 	for _, number := range []int{1, 50, 500} {
 		for ; bundles < number; bundles++ {
 			source := cabundle.Reference{Kind: cabundle.Secret, Namespace: namespace, Name: fmt.Sprintf("published%d", bundles)}
-			if err := b.client.Create(ctx, &v1alpha1.CABundle{
+			if err := b.caject.Create(ctx, &v1alpha1.CABundle{
 				ObjectMeta: metav1.ObjectMeta{Name: source.PublishedName(), Labels: map[string]string{v1alpha1.WebhookTargetsLabel: "true"}},
 				Spec:       v1alpha1.CABundleSpec{Source: source.String(), CABundle: base64.StdEncoding.EncodeToString(b.ca)},
 			}); err != nil {

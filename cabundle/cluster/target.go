@@ -1,6 +1,4 @@
-// Package target reads and patches the objects that carry a caBundle. It works on their JSON, so that a CRD of
-// megabytes is never turned into Go objects.
-package target
+package cluster
 
 import (
 	"context"
@@ -16,12 +14,11 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/caject/caject/cabundle"
-	"github.com/caject/caject/cabundle/source"
 )
 
 const (
 	// FieldManager is the name under which caject writes.
-	FieldManager = "caject"
+	FieldManager = cabundle.FieldManager
 	// policyFieldManager is the name under which caject has a target admitted again without its own webhook being called: the
 	// chart's match conditions leave it out. It never owns anything, for nothing is applied under it.
 	policyFieldManager = "caject-policy"
@@ -32,13 +29,14 @@ const (
 // metadataOnly asks the API server to answer with the object's metadata alone.
 const metadataOnly = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
-// Client reads and patches targets.
-type Client struct {
+// Targets reads and patches targets. It works on their JSON, so that a CRD of megabytes is never turned into Go objects.
+// The errors are those of the API machinery (apierrors.IsNotFound and so on), and name the target.
+type Targets struct {
 	rest rest.Interface
 }
 
-// NewClient returns a Client for the API server of config.
-func NewClient(config *rest.Config, httpClient *http.Client) (*Client, error) {
+// NewTargets returns the Targets of the API server of config.
+func NewTargets(config *rest.Config, httpClient *http.Client) (*Targets, error) {
 	config = rest.CopyConfig(config)
 	config.ContentType = "application/json"
 	config.AcceptContentTypes = "application/json"
@@ -47,74 +45,72 @@ func NewClient(config *rest.Config, httpClient *http.Client) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{rest: c}, nil
+	return &Targets{rest: c}, nil
 }
 
-// Get reads t, with its Managers. The errors are those of the API machinery (apierrors.IsNotFound and so on).
-func (c *Client) Get(ctx context.Context, t cabundle.Target, freshness source.Freshness) (cabundle.Object, error) {
-	request := c.rest.Get().AbsPath(path(t)...)
+// Get reads target, with its Managers.
+func (t *Targets) Get(ctx context.Context, target cabundle.Target, freshness Freshness) (cabundle.Object, error) {
+	request := t.rest.Get().AbsPath(path(target)...)
 	if version := freshness.Options().ResourceVersion; version != "" {
 		request.Param("resourceVersion", version)
 	}
 	raw, err := answer(request.Do(ctx))
 	if err != nil {
-		return cabundle.Object{}, fmt.Errorf("read %s: %w", t, err)
+		return cabundle.Object{}, fmt.Errorf("read %s: %w", target, err)
 	}
-	return parse(t.Kind, raw), nil
+	return parse(target.Kind, raw), nil
 }
 
-// Readmit has t admitted again as it is: admission writes what it has to change, and nothing is written if that is
+// Readmit has target admitted again as it is: admission writes what it has to change, and nothing is written if that is
 // nothing. byPolicy leaves out caject's own webhook. It returns what is stored then.
-func (c *Client) Readmit(ctx context.Context, t cabundle.Target, byPolicy bool) (cabundle.Object, error) {
+func (t *Targets) Readmit(ctx context.Context, target cabundle.Target, byPolicy bool) (cabundle.Object, error) {
 	manager := FieldManager
 	if byPolicy {
 		manager = policyFieldManager
 	}
-	raw, err := answer(c.rest.Patch(types.MergePatchType).
-		AbsPath(path(t)...).
+	raw, err := answer(t.rest.Patch(types.MergePatchType).
+		AbsPath(path(target)...).
 		Param("fieldManager", manager).
 		Body([]byte("{}")).
 		Do(ctx))
 	if err != nil {
-		return cabundle.Object{}, fmt.Errorf("patch %s: %w", t, err)
+		return cabundle.Object{}, fmt.Errorf("patch %s: %w", target, err)
 	}
-	return parse(t.Kind, raw), nil
+	return parse(target.Kind, raw), nil
 }
 
-// Disown removes caject from the owners of t's caBundles, so that what others apply does not conflict with it; written is
+// Disown removes caject from the owners of target's caBundles, so that what others apply does not conflict with it; written is
 // the answer to a Patch. It returns the metadata of what is stored then.
-func (c *Client) Disown(ctx context.Context, t cabundle.Target, written metav1.ObjectMeta) (metav1.ObjectMeta, error) {
+func (t *Targets) Disown(ctx context.Context, target cabundle.Target, written metav1.ObjectMeta) (metav1.ObjectMeta, error) {
 	raw, err := json.Marshal(metav1.PartialObjectMetadata{ObjectMeta: written})
 	if err != nil {
 		return written, err
 	}
-	object := cabundle.ParseObject(t.Kind, raw)
-	object.Target = t
-	patch := cabundle.Disown(cabundle.ParseManagers(raw), FieldManager)
+	patch := cabundle.Disown(cabundle.ParseManagers(target.Kind, raw), FieldManager)
 	if len(patch) == 0 {
 		return written, nil
 	}
-	return c.Patch(ctx, object, patch)
+	return t.Patch(ctx, cabundle.Object{Target: target, ResourceVersion: written.ResourceVersion}, patch)
 }
 
-// Managers returns the managedFields of t, as they are now.
-func (c *Client) Managers(ctx context.Context, t cabundle.Target) ([]metav1.ManagedFieldsEntry, error) {
-	object, err := metadata(c.rest.Get().AbsPath(path(t)...).SetHeader("Accept", metadataOnly).Do(ctx))
+// Managers returns the managers of target, as they are now.
+func (t *Targets) Managers(ctx context.Context, target cabundle.Target) ([]cabundle.Manager, error) {
+	raw, err := answer(t.rest.Get().AbsPath(path(target)...).SetHeader("Accept", metadataOnly).Do(ctx))
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", t, err)
+		return nil, fmt.Errorf("read %s: %w", target, err)
 	}
-	return object.ManagedFields, nil
+	return cabundle.ParseManagers(target.Kind, raw), nil
 }
 
 // Patch writes patch to object if it is still at its resourceVersion; else the error is a Conflict. It returns the
 // metadata of what was written.
-func (c *Client) Patch(ctx context.Context, object cabundle.Object, patch []jsonpatch.Operation) (metav1.ObjectMeta, error) {
+func (t *Targets) Patch(ctx context.Context, object cabundle.Object, patch []jsonpatch.Operation) (metav1.ObjectMeta, error) {
 	guard := jsonpatch.NewOperation("add", "/metadata/resourceVersion", object.ResourceVersion)
 	body, err := json.Marshal(append([]jsonpatch.Operation{guard}, patch...))
 	if err != nil {
 		return metav1.ObjectMeta{}, fmt.Errorf("encode patch of %s: %w", object.Target, err)
 	}
-	written, err := metadata(c.rest.Patch(types.JSONPatchType).
+	raw, err := answer(t.rest.Patch(types.JSONPatchType).
 		AbsPath(path(object.Target)...).
 		Param("fieldManager", FieldManager).
 		SetHeader("Accept", metadataOnly).
@@ -123,25 +119,16 @@ func (c *Client) Patch(ctx context.Context, object cabundle.Object, patch []json
 	if err != nil {
 		return metav1.ObjectMeta{}, fmt.Errorf("patch %s: %w", object.Target, err)
 	}
-	return written, nil
-}
-
-// metadata returns the metadata that an answer holds.
-func metadata(result rest.Result) (metav1.ObjectMeta, error) {
-	raw, err := answer(result)
-	if err != nil {
-		return metav1.ObjectMeta{}, err
+	var written metav1.PartialObjectMetadata
+	if err := json.Unmarshal(raw, &written); err != nil {
+		return metav1.ObjectMeta{}, fmt.Errorf("read the answer to a patch of %s: %w", object.Target, err)
 	}
-	var object metav1.PartialObjectMetadata
-	if err := json.Unmarshal(raw, &object); err != nil {
-		return metav1.ObjectMeta{}, fmt.Errorf("read the answer: %w", err)
-	}
-	return object.ObjectMeta, nil
+	return written.ObjectMeta, nil
 }
 
 func parse(kind cabundle.Kind, raw []byte) cabundle.Object {
 	object := cabundle.ParseObject(kind, raw)
-	object.Managers = cabundle.ParseManagers(raw)
+	object.Managers = cabundle.ParseManagers(kind, raw)
 	return object
 }
 
@@ -153,7 +140,7 @@ func answer(result rest.Result) ([]byte, error) {
 	return result.Raw()
 }
 
-func path(t cabundle.Target) []string {
-	r := t.Kind.Resource()
-	return []string{"apis", r.Group, r.Version, r.Resource, t.Name}
+func path(target cabundle.Target) []string {
+	r := target.Kind.Resource()
+	return []string{"apis", r.Group, r.Version, r.Resource, target.Name}
 }

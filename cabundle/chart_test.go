@@ -1,0 +1,106 @@
+package cabundle
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/caject/caject/cabundle/v1alpha1"
+)
+
+// templates returns the text of the chart's templates that evaluate rules of this package, by file name.
+func templates(t *testing.T) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("..", "charts", "caject", "templates", "*"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d templates, %v", len(files), err)
+	}
+	all := map[string]string{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[filepath.Base(file)] = string(text)
+	}
+	return all
+}
+
+// found returns what pattern's group matches in text, each once and sorted.
+func found(pattern, text string) []string {
+	var all []string
+	for _, match := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+		all = append(all, match[1])
+	}
+	return slices.Compact(slices.Sorted(slices.Values(all)))
+}
+
+// TestTheChartHasOurConstants: the API server evaluates in CEL what caject does in Go, with the same words and limits.
+func TestTheChartHasOurConstants(t *testing.T) {
+	chart := templates(t)
+	groupVersion := v1alpha1.GroupVersion.String()
+	labels := []string{v1alpha1.NotReadyLabel}
+	for _, kind := range Kinds() {
+		labels = append(labels, kind.Label())
+	}
+	slices.Sort(labels)
+	labels = slices.Compact(labels)
+	onTargets := []string{InjectAPIServerCAAnnotation, InjectCAFromAnnotation, InjectCAFromSecretAnnotation}
+	onSecrets := []string{DistrustAnnotation, TrustAgainAnnotation, AllowDirectInjectionAnnotation, CertificateNameAnnotation}
+	all := ""
+	for _, text := range chart {
+		all += text
+	}
+	tests := map[string]struct {
+		pattern, text string
+		want          []string
+	}{
+		"labels of CABundles, annotations of ours, and the API": {
+			`['" ](caject\.io/[a-z0-9-]+)`, all, slices.Sorted(slices.Values(append([]string{groupVersion, DistrustAnnotation, TrustAgainAnnotation}, labels...))),
+		},
+		"annotations of cert-manager's": {
+			`(cert-manager\.io/[a-z-]+)`, all, slices.Sorted(slices.Values(append([]string{AllowDirectInjectionAnnotation, CertificateNameAnnotation}, onTargets...))),
+		},
+		"annotations that a hint looks at":            {`'((?:caject|cert-manager)\.io/[a-z-]+)'`, chart["hints.yaml"], onSecrets},
+		"annotations that match a source":             {`'(cert-manager\.io/[a-z-]+)'`, chart["_helpers.tpl"], onTargets},
+		"annotations for which the webhook is called": {`'(cert-manager\.io/[a-z-]+)'`, chart["webhookconfiguration.yaml"], onTargets},
+		"the placeholder":                             {`'([A-Za-z0-9+/]+=+)'`, chart["policy.yaml"], []string{Placeholder}},
+		"the limit of caBundles in one object":        {`< (\d{4,})`, chart["policy.yaml"], []string{strconv.Itoa(maxTotalBytes)}},
+	}
+	for sentence, test := range tests {
+		t.Run(sentence, func(t *testing.T) {
+			slices.Sort(test.want)
+			if diff := cmp.Diff(test.want, found(test.pattern, test.text)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestThePoliciesAreOfOurKinds: each policy that fills targets has the group, the places and the label of a kind's row.
+func TestThePoliciesAreOfOurKinds(t *testing.T) {
+	policy := templates(t)["policy.yaml"]
+	for _, row := range rows {
+		for what, want := range map[string]string{
+			"group": `"` + row.resource.Group + `"`, "resource": `"` + row.resource.Resource + `"`, "label": row.label,
+		} {
+			if !strings.Contains(policy, want) {
+				t.Errorf("%s: the policies know nothing of the %s %s", row.kind, what, want)
+			}
+		}
+		_, inItem, isList := strings.Cut(row.caBundle, "[]")
+		pointer := "/" + strings.ReplaceAll(row.caBundle, ".", "/")
+		if isList {
+			pointer = strings.ReplaceAll(inItem, ".", "/")
+		}
+		if !strings.Contains(policy, `"`+pointer+`"`) {
+			t.Errorf("%s: no policy writes to %s", row.kind, pointer)
+		}
+	}
+}

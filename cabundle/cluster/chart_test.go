@@ -1,0 +1,19 @@
+package cluster
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestTheChartHasOurFieldManager: the webhook is not called for what is left to the policies.
+func TestTheChartHasOurFieldManager(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "charts", "caject", "templates", "webhookconfiguration.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "request.?options.?fieldManager.orValue('') != '" + policyFieldManager + "'"; !strings.Contains(string(text), want) {
+		t.Errorf("no match condition is %s", want)
+	}
+}
