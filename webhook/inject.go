@@ -25,6 +25,9 @@ import (
 	"github.com/caject/caject/cabundle/source"
 )
 
+// InjectPath is where the Injector is served.
+const InjectPath = "/inject"
+
 // sourceTimeout is the most that reading a source may take within an admission request: the chart gives the whole
 // request 3 s, and somebody waits for it.
 const sourceTimeout = 1500 * time.Millisecond

@@ -85,7 +85,7 @@ func New(o Options, config *rest.Config, httpClient *http.Client) (*Lead, error)
 	}
 	host, err := os.Hostname()
 	if err != nil {
-		return nil, fmt.Errorf("set up leader election: %w", err)
+		return nil, fmt.Errorf("leader election: %w", err)
 	}
 	return newLead(o, &resourcelock.LeaseLock{
 		LeaseMeta:  metav1.ObjectMeta{Namespace: o.Lease.Namespace, Name: o.Lease.Name},
@@ -108,7 +108,7 @@ func newLead(o Options, lock resourcelock.Interface) (*Lead, error) {
 		Callbacks:       leaderelection.LeaderCallbacks{OnStartedLeading: l.lead, OnStoppedLeading: func() {}},
 	}
 	if _, err := leaderelection.NewLeaderElector(l.config); err != nil {
-		return nil, fmt.Errorf("set up leader election: %w", err)
+		return nil, fmt.Errorf("leader election: %w", err)
 	}
 	if o.Mode == Shared {
 		close(l.acquired)
