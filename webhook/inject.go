@@ -14,6 +14,7 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"gomodules.xyz/jsonpatch/v2"
 	admissionv1 "k8s.io/api/admission/v1"
 	"k8s.io/utils/clock"
@@ -32,6 +33,10 @@ const InjectPath = "/inject"
 // request 3 s, and somebody waits for it.
 const sourceTimeout = 1500 * time.Millisecond
 
+// maxSourceReads is how many sources are read at the same time. Each is a consistent read, so a quorum read of etcd, and by
+// default whoever reaches the server can ask for one. It is plenty: a read takes a few milliseconds.
+const maxSourceReads = 16
+
 type sourceReader interface {
 	Read(context.Context, cabundle.Reference, source.Freshness) (cabundle.Bundle, *cabundle.Problem)
 }
@@ -43,6 +48,7 @@ type Injector struct {
 	kinds   []cabundle.Kind
 	combine cabundle.Combine
 	source  sourceReader
+	reads   *semaphore.Weighted // room for maxSourceReads
 	metrics *metrics.Metrics
 	clock   clock.PassiveClock
 }
@@ -50,7 +56,7 @@ type Injector struct {
 // NewInjector returns an Injector that fills objects of kinds, and reads sources from s; combine says what becomes of
 // the certificates that a caBundle holds already.
 func NewInjector(kinds []cabundle.Kind, combine cabundle.Combine, s sourceReader, m *metrics.Metrics, c clock.PassiveClock) *Injector {
-	return &Injector{kinds: kinds, combine: combine, source: s, metrics: m, clock: c}
+	return &Injector{kinds: kinds, combine: combine, source: s, reads: semaphore.NewWeighted(maxSourceReads), metrics: m, clock: c}
 }
 
 // Handle answers one request. It is always allowed, with a patch of nothing but caBundle fields, and with a warning
@@ -102,16 +108,29 @@ func (i *Injector) inject(ctx context.Context, object cabundle.Object, old *cabu
 	}
 	var bundle cabundle.Bundle
 	if problem == nil {
-		ctx, cancel := context.WithTimeout(ctx, sourceTimeout)
-		defer cancel()
-		bundle, problem = source.ReadSafely(ctx, i.source, ref, source.Consistent)
-		i.metrics.SourceRead(metrics.Admission, problem)
+		bundle, problem = i.read(ctx, ref)
 	}
 	patch, dropped, unfilled := cabundle.Inject(i.clock.Now(), object, old, bundle, i.combine)
 	if problem == nil {
 		problem = unfilled
 	}
 	return patch, dropped, problem
+}
+
+// read reads ref, once there is room for it. Waiting and reading together take at most sourceTimeout.
+func (i *Injector) read(ctx context.Context, ref cabundle.Reference) (cabundle.Bundle, *cabundle.Problem) {
+	ctx, cancel := context.WithTimeout(ctx, sourceTimeout)
+	defer cancel()
+	if err := i.reads.Acquire(ctx, 1); err != nil {
+		return cabundle.Bundle{}, &cabundle.Problem{
+			Reason: cabundle.SourceUnavailable,
+			Detail: fmt.Sprintf("the source %s could not be read in time: caject reads too many others", ref),
+		}
+	}
+	defer i.reads.Release(1)
+	bundle, problem := source.ReadSafely(ctx, i.source, ref, source.Consistent)
+	i.metrics.SourceRead(metrics.Admission, problem)
+	return bundle, problem
 }
 
 // allow makes the answer, and counts it.
