@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/hex"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -16,6 +18,8 @@ type resyncOptions struct {
 	retireAfter    time.Duration
 	publish        bool
 	policy         bool
+	// distrust holds SHA-256 fingerprints of certificates (DER) in lower-case hex; validate brings them into that form.
+	distrust []string
 }
 
 func defaultResync() resyncOptions { return resyncOptions{resyncInterval: 30 * time.Second} }
@@ -30,6 +34,8 @@ func (r *resyncOptions) addFlags(flags *pflag.FlagSet) {
 		"Publish each source's bundle as a CABundle, for admission policies and for kubectl get cabundles.")
 	flags.BoolVar(&r.policy, "admission-policy", r.policy,
 		"An admission policy fills webhook configurations from CABundles: have it write them where it can. Needs --publish-bundles.")
+	flags.StringSliceVar(&r.distrust, "distrust", r.distrust,
+		"SHA-256 fingerprints, in hex with or without colons, of certificates that no target may hold any more, whatever source has them.")
 }
 
 func (r *resyncOptions) validate(wrong *mistakes) {
@@ -45,6 +51,31 @@ func (r *resyncOptions) validate(wrong *mistakes) {
 	if r.policy && !r.publish {
 		wrong.add("admission-policy", "needs --publish-bundles")
 	}
+	for i, value := range r.distrust {
+		fingerprint, ok := parseFingerprint(value)
+		if !ok {
+			wrong.add("distrust", "%q is not a SHA-256 fingerprint: 64 hexadecimal digits, with or without a colon between two bytes", value)
+			continue
+		}
+		r.distrust[i] = fingerprint
+	}
+}
+
+// parseFingerprint returns a SHA-256 fingerprint in lower-case hex: AB:CD:… (32 bytes, as openssl prints it) becomes abcd….
+func parseFingerprint(value string) (string, bool) {
+	bytes := strings.Split(value, ":")
+	if len(bytes) > 1 {
+		for _, digits := range bytes {
+			if len(digits) != 2 {
+				return "", false
+			}
+		}
+	}
+	decoded, err := hex.DecodeString(strings.Join(bytes, ""))
+	if err != nil || len(decoded) != 32 {
+		return "", false
+	}
+	return hex.EncodeToString(decoded), true
 }
 
 // resyncConfig returns what resync has to know. c is not backed by a cache.
