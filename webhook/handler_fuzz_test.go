@@ -62,7 +62,7 @@ func addReviews(f *testing.F) {
 func FuzzInjectHandler(f *testing.F) {
 	addReviews(f)
 	injector, _ := newInjector(&fakeSource{ca: newCA})
-	handler := NewHandler(injector)
+	handler := NewServer(ServerOptions{}).chain(injector)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		response := answerTo(t, handler, InjectPath, body)
 		if len(response.Patch) == 0 {
@@ -90,7 +90,7 @@ func FuzzHintHandler(f *testing.F) {
 	}}))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		hints := 0
-		handler := NewHandler(NewHinter(func(ref cabundle.Reference) {
+		handler := NewServer(ServerOptions{}).chain(NewHinter(func(ref cabundle.Reference) {
 			if hints++; ref.Kind == cabundle.APIServer {
 				t.Errorf("a hint at %v", ref)
 			}

@@ -24,7 +24,7 @@ func post(t testing.TB, s sourceReader, url, contentType string, body io.Reader)
 	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, url, body)
 	request.Header.Set("Content-Type", contentType)
 	recorder := httptest.NewRecorder()
-	NewHandler(injector).ServeHTTP(recorder, request)
+	NewServer(ServerOptions{}).chain(injector).ServeHTTP(recorder, request)
 	var review admissionv1.AdmissionReview
 	if err := json.Unmarshal(recorder.Body.Bytes(), &review); err != nil {
 		t.Fatalf("the answer is no AdmissionReview: %v: %s", err, recorder.Body)

@@ -22,7 +22,8 @@ type Hinter struct {
 	hint func(cabundle.Reference)
 }
 
-// NewHinter returns a Hinter that calls hint, which must not block, with each source that may change.
+// NewHinter returns a Hinter that calls hint with each source that may change. hint must not block: the author of the Secret
+// waits. Whoever reaches the server can send hints of any source, as many as they like, so hint must bound what it starts.
 func NewHinter(hint func(cabundle.Reference)) *Hinter { return &Hinter{hint: hint} }
 
 // Handle answers one request: it is allowed.

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"gomodules.xyz/jsonpatch/v2"
 	admissionv1 "k8s.io/api/admission/v1"
 	"k8s.io/utils/clock"
@@ -25,12 +26,25 @@ import (
 	"github.com/caject/caject/cabundle/metrics"
 )
 
+// InjectPath is where the Injector is served.
+const InjectPath = "/inject"
+
 // sourceTimeout is the most that reading a source may take within an admission request: the chart gives the whole
 // request 3 s, and somebody waits for it.
 const sourceTimeout = 1500 * time.Millisecond
 
+// maxSourceReads is how many sources are read at the same time. Each is a consistent read, so a quorum read of etcd, and by
+// default whoever reaches the server can ask for one. It is plenty: a read takes a few milliseconds.
+const maxSourceReads = 16
+
 type sourceReader interface {
 	Read(context.Context, cabundle.Reference, cluster.Freshness) cabundle.Reading
+}
+
+// ledger knows the history of each source.
+type ledger interface {
+	// Weigh returns what a target gets from a reading, and what becomes of the certificates that it holds already.
+	Weigh(cabundle.Reference, cabundle.Reading) (cabundle.Reading, cabundle.Combine)
 }
 
 var errNoRequest = errors.New("the AdmissionReview holds no request")
@@ -38,16 +52,16 @@ var errNoRequest = errors.New("the AdmissionReview holds no request")
 // Injector fills caBundles at admission. It implements [admission.Handler].
 type Injector struct {
 	kinds   []cabundle.Kind
-	combine cabundle.Combine
+	ledger  ledger
 	source  sourceReader
+	reads   *semaphore.Weighted // room for maxSourceReads
 	metrics *metrics.Metrics
 	clock   clock.PassiveClock
 }
 
-// NewInjector returns an Injector that fills objects of kinds, and reads sources from s; combine says what becomes of
-// the certificates that a caBundle holds already.
-func NewInjector(kinds []cabundle.Kind, combine cabundle.Combine, s sourceReader, m *metrics.Metrics, c clock.PassiveClock) *Injector {
-	return &Injector{kinds: kinds, combine: combine, source: s, metrics: m, clock: c}
+// NewInjector returns an Injector that fills objects of kinds, and reads sources from s. l says what becomes of what is read.
+func NewInjector(kinds []cabundle.Kind, l ledger, s sourceReader, m *metrics.Metrics, c clock.PassiveClock) *Injector {
+	return &Injector{kinds: kinds, ledger: l, source: s, reads: semaphore.NewWeighted(maxSourceReads), metrics: m, clock: c}
 }
 
 // Handle answers one request. It is always allowed, with a patch of nothing but caBundle fields, and with a warning
@@ -97,19 +111,32 @@ func (i *Injector) inject(ctx context.Context, object cabundle.Object, old *cabu
 	if notInjectable := object.NotInjectableProblem(); problem == nil && notInjectable != nil {
 		return nil, 0, notInjectable
 	}
-	var bundle cabundle.Bundle
+	reading := cabundle.Reading{Problem: problem}
 	if problem == nil {
-		ctx, cancel := context.WithTimeout(ctx, sourceTimeout)
-		defer cancel()
-		reading := i.source.Read(ctx, ref, cluster.Consistent)
-		bundle, problem = reading.Bundle, reading.Problem
-		i.metrics.SourceRead(metrics.Admission, problem)
+		reading = i.read(ctx, ref)
 	}
-	patch, dropped, unfilled := cabundle.Inject(i.clock.Now(), object, old, bundle, i.combine)
-	if problem == nil {
-		problem = unfilled
+	reading, combine := i.ledger.Weigh(ref, reading)
+	patch, dropped, unfilled := cabundle.Inject(i.clock.Now(), object, old, reading.Bundle, combine)
+	if reading.Problem != nil {
+		unfilled = reading.Problem
 	}
-	return patch, dropped, problem
+	return patch, dropped, unfilled
+}
+
+// read reads ref, once there is room for it. Waiting and reading together take at most sourceTimeout.
+func (i *Injector) read(ctx context.Context, ref cabundle.Reference) cabundle.Reading {
+	ctx, cancel := context.WithTimeout(ctx, sourceTimeout)
+	defer cancel()
+	if err := i.reads.Acquire(ctx, 1); err != nil {
+		return cabundle.Reading{Problem: &cabundle.Problem{
+			Reason: cabundle.SourceUnavailable,
+			Detail: fmt.Sprintf("the source %s could not be read in time: caject reads too many others", ref),
+		}}
+	}
+	defer i.reads.Release(1)
+	reading := i.source.Read(ctx, ref, cluster.Consistent)
+	i.metrics.SourceRead(metrics.Admission, reading.Problem)
+	return reading
 }
 
 // allow makes the answer, and counts it.

@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -258,6 +261,89 @@ func TestInjectorGivesUpReadingInTime(t *testing.T) {
 	}
 	if took := time.Since(start); took > 10*sourceTimeout {
 		t.Errorf("it took %v", took)
+	}
+}
+
+// slowSource answers once it is told to, and knows how many reads have gone on at the same time.
+type slowSource struct {
+	answer       chan struct{}
+	current, all atomic.Int64
+	most         atomic.Int64
+}
+
+func (s *slowSource) Read(ctx context.Context, _ cabundle.Reference, _ source.Freshness) (cabundle.Bundle, *cabundle.Problem) {
+	s.all.Add(1)
+	if now := s.current.Add(1); now > s.most.Load() {
+		s.most.Store(now)
+	}
+	defer s.current.Add(-1)
+	select {
+	case <-s.answer:
+		return cabundle.ParseExisting(newCA), nil
+	case <-ctx.Done():
+		return cabundle.Bundle{}, &cabundle.Problem{Reason: cabundle.SourceUnavailable, Detail: "could not be read in time"}
+	}
+}
+
+// TestInjectorReadsABoundedNumberOfSources has more requests come at the same time than there is room for.
+func TestInjectorReadsABoundedNumberOfSources(t *testing.T) {
+	const requests = 3 * maxSourceReads
+	for sentence, test := range map[string]struct {
+		deadline time.Duration // of each request
+		answered time.Duration // when the API server does
+		filled   bool
+		within   time.Duration // they are all answered
+	}{
+		"the API server is a little slow":         {time.Minute, sourceTimeout / 2, true, sourceTimeout / 2},
+		"the API server is silent":                {time.Minute, time.Hour, false, sourceTimeout},
+		"the same, and the request is in a hurry": {sourceTimeout / 4, time.Hour, false, sourceTimeout / 4},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &slowSource{answer: make(chan struct{})}
+				injector, registry := newInjector(s)
+				began := time.Now()
+				answer := time.AfterFunc(test.answered, func() { close(s.answer) })
+				defer answer.Stop()
+				var working sync.WaitGroup
+				var filled, crowded atomic.Int64
+				for range requests {
+					working.Go(func() {
+						ctx, cancel := context.WithTimeout(t.Context(), test.deadline)
+						defer cancel()
+						got := injector.Handle(ctx, request(t, cabundle.CustomResourceDefinition, crd(annotated, nil), nil))
+						if !got.Allowed {
+							t.Error("denied")
+						}
+						filled.Add(int64(len(got.Patches)))
+						if strings.Contains(fmt.Sprint(got.Warnings), "could not be read in time: caject reads too many") {
+							crowded.Add(1)
+						}
+					})
+				}
+				working.Wait()
+				if took := time.Since(began); took != test.within {
+					t.Errorf("it took %s", took)
+				}
+				if most := s.most.Load(); most != maxSourceReads {
+					t.Errorf("%d sources were read at the same time", most)
+				}
+				if test.filled {
+					if filled.Load() != requests || s.all.Load() != requests {
+						t.Errorf("%d are filled, after %d reads", filled.Load(), s.all.Load())
+					}
+					return
+				}
+				if filled.Load() > 0 || crowded.Load() == 0 || crowded.Load()+s.all.Load() != requests {
+					t.Errorf("%d are filled; %d reads, %d did not come to one", filled.Load(), s.all.Load(), crowded.Load())
+				}
+				expectMetrics(t, registry, "caject_refusals_total", fmt.Sprintf(`
+# HELP caject_refusals_total Attempts that left an annotated object as it was, by path and reason.
+# TYPE caject_refusals_total counter
+caject_refusals_total{path="admission",reason="SourceUnavailable"} %d
+`, requests))
+			})
+		})
 	}
 }
 

@@ -22,7 +22,7 @@ import (
 func serve(t *testing.T, s sourceReader) *httptest.Server {
 	t.Helper()
 	injector := NewInjector(cabundle.Kinds(), cabundle.Merge, s, metrics.New(prometheus.NewRegistry()), clock.RealClock{})
-	server := httptest.NewUnstartedServer(NewHandler(injector))
+	server := httptest.NewUnstartedServer(NewServer(ServerOptions{}).chain(injector))
 	server.EnableHTTP2 = true
 	server.StartTLS()
 	t.Cleanup(server.Close)
@@ -106,7 +106,7 @@ func TestWhoFindsNoRoomIsRefused(t *testing.T) {
 
 // TestASlowBodyIsNotWaitedFor sends half of a request and no more.
 func TestASlowBodyIsNotWaitedFor(t *testing.T) {
-	server := httptest.NewServer(NewHandler(NewHinter(func(cabundle.Reference) { t.Error("a hint") })))
+	server := httptest.NewServer(NewServer(ServerOptions{}).chain(NewHinter(func(cabundle.Reference) { t.Error("a hint") })))
 	t.Cleanup(server.Close)
 	connection, err := net.Dial("tcp", server.Listener.Addr().String())
 	if err != nil {

@@ -21,13 +21,13 @@ type Loop struct {
 	mu    sync.Mutex
 	turns map[int]time.Time // when those that go on began
 	next  int
-	last  time.Time // when the last one ended, or the loop was made
+	last  time.Time // when the last one ended; zero before the first one
 }
 
 // NewLoop returns a Loop whose turns end within limit. pause is the most that lies between two turns; 0 if there is no such
-// bound, as for a worker that waits for work.
+// bound, as for a worker that waits for work. It counts from the first turn: a process that stands by has not begun.
 func NewLoop(name string, limit, pause time.Duration, c clock.PassiveClock) *Loop {
-	return &Loop{name: name, limit: limit, pause: pause, clock: c, turns: map[int]time.Time{}, last: c.Now()}
+	return &Loop{name: name, limit: limit, pause: pause, clock: c, turns: map[int]time.Time{}}
 }
 
 // Turn says that a turn begins; what it returns is called when it ends.
@@ -54,7 +54,10 @@ func (l *Loop) Check(*http.Request) error {
 			return fmt.Errorf("%s hangs: it has been at the same thing for %s", l.name, took.Round(time.Second))
 		}
 	}
-	if idle := l.clock.Since(l.last); l.pause > 0 && len(l.turns) == 0 && idle > l.pause+l.limit {
+	if l.pause == 0 || len(l.turns) > 0 || l.last.IsZero() {
+		return nil
+	}
+	if idle := l.clock.Since(l.last); idle > l.pause+l.limit {
 		return fmt.Errorf("%s hangs: it has done nothing for %s", l.name, idle.Round(time.Second))
 	}
 	return nil

@@ -29,9 +29,14 @@ func TestLoop(t *testing.T) {
 			c.Step(2 * limit)
 			end()
 		}, ""},
-		"pauses":                 {pause, func(l *Loop, c *clocktesting.FakeClock) { l.Turn()(); c.Step(pause) }, ""},
-		"does not come again":    {pause, func(l *Loop, c *clocktesting.FakeClock) { l.Turn()(); c.Step(limit + pause + time.Second) }, "nothing for 1m11s"},
-		"never began":            {pause, func(_ *Loop, c *clocktesting.FakeClock) { c.Step(limit + pause + time.Second) }, "nothing for"},
+		"pauses":              {pause, func(l *Loop, c *clocktesting.FakeClock) { l.Turn()(); c.Step(pause) }, ""},
+		"does not come again": {pause, func(l *Loop, c *clocktesting.FakeClock) { l.Turn()(); c.Step(limit + pause + time.Second) }, "nothing for 1m11s"},
+		"stands by all day":   {pause, func(_ *Loop, c *clocktesting.FakeClock) { c.Step(24 * time.Hour) }, ""},
+		"hangs in its first turn": {pause, func(l *Loop, c *clocktesting.FakeClock) {
+			c.Step(24 * time.Hour)
+			l.Turn()
+			c.Step(limit + time.Second)
+		}, "at the same thing for 1m1s"},
 		"waits for work all day": {0, func(l *Loop, c *clocktesting.FakeClock) { l.Turn()(); c.Step(24 * time.Hour) }, ""},
 	} {
 		t.Run(sentence, func(t *testing.T) {

@@ -155,6 +155,9 @@ func New(o Options, s sourceReader, t targetClient, e record.EventRecorder, m *m
 	return r
 }
 
+// SetObserver sets Options.Observe, for an observer that is made of r. Call it before SetupWithManager.
+func (r *Resync) SetObserver(observe func(cabundle.Target)) { r.options.Observe = observe }
+
 // SetupWithManager adds the watches, the workers and the periodic loop to mgr.
 func (r *Resync) SetupWithManager(mgr manager.Manager) error {
 	c, err := controller.NewTyped("resync", mgr, controller.TypedOptions[cabundle.Target]{

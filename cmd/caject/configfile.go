@@ -15,52 +15,11 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-const (
-	configAPIVersion = "cainjector.config.cert-manager.io/v1alpha1"
-	configKind       = "CAInjectorConfiguration"
-	// maxConfigBytes is the most that a configuration file may have: what fits into a ConfigMap.
-	maxConfigBytes = 1 << 20
-)
+// maxConfigBytes is the most that a configuration file may have: what fits into a ConfigMap.
+const maxConfigBytes = 1 << 20
 
-// fieldFlags says which flag each field of a CAInjectorConfiguration stands for. The fields are those of cert-manager's
-// own cainjector, but for those of logging that set up klog, which caject does not use.
-var fieldFlags = map[string]string{
-	"kubeConfig":           "kubeconfig",
-	"namespace":            "namespace",
-	"ignoreNamespaces":     "ignore-namespaces",
-	"enablePprof":          "enable-profiling",
-	"pprofAddress":         "profiler-address",
-	"metricsListenAddress": "metrics-listen-address",
-	"featureGates":         "feature-gates",
-
-	"leaderElectionConfig.enabled":       "leader-elect",
-	"leaderElectionConfig.namespace":     "leader-election-namespace",
-	"leaderElectionConfig.leaseDuration": "leader-election-lease-duration",
-	"leaderElectionConfig.renewDeadline": "leader-election-renew-deadline",
-	"leaderElectionConfig.retryPeriod":   "leader-election-retry-period",
-
-	"enableDataSourceConfig.certificates":                    "enable-certificates-data-source",
-	"enableInjectableConfig.validatingWebhookConfigurations": "enable-validatingwebhookconfigurations-injectable",
-	"enableInjectableConfig.mutatingWebhookConfigurations":   "enable-mutatingwebhookconfigurations-injectable",
-	"enableInjectableConfig.customResourceDefinitions":       "enable-customresourcedefinitions-injectable",
-	"enableInjectableConfig.apiServices":                     "enable-apiservices-injectable",
-
-	"metricsTLSConfig.cipherSuites":            "metrics-tls-cipher-suites",
-	"metricsTLSConfig.minTLSVersion":           "metrics-tls-min-version",
-	"metricsTLSConfig.filesystem.certFile":     "metrics-tls-cert-file",
-	"metricsTLSConfig.filesystem.keyFile":      "metrics-tls-private-key-file",
-	"metricsTLSConfig.dynamic.secretNamespace": "metrics-dynamic-serving-ca-secret-namespace",
-	"metricsTLSConfig.dynamic.secretName":      "metrics-dynamic-serving-ca-secret-name",
-	"metricsTLSConfig.dynamic.dnsNames":        "metrics-dynamic-serving-dns-names",
-	"metricsTLSConfig.dynamic.leafDuration":    "metrics-dynamic-serving-leaf-duration",
-
-	"logging.format":         "logging-format",
-	"logging.verbosity":      "v",
-	"logging.flushFrequency": "log-flush-frequency",
-}
-
-// readConfigFile sets those of flags that the CAInjectorConfiguration (YAML or JSON) at path names, unless the command
-// line has set them. It returns for each flag that it set where the value stands, for error messages: "path: field".
+// readConfigFile sets those of flags that the CAInjectorConfiguration (YAML or JSON) at path names. Flags of the command line
+// take precedence. It returns for each flag that it set where the value stands, for error messages: "path: field".
 // Its own errors, joined, name the file and the field.
 func readConfigFile(path string, flags *pflag.FlagSet) (map[string]string, error) {
 	content, err := readLimited(path)
@@ -84,7 +43,7 @@ func readConfigFile(path string, flags *pflag.FlagSet) (map[string]string, error
 		switch {
 		case !known:
 			return errors.New("unknown field")
-		case flags.Changed(name): // the command line is the stronger one
+		case flags.Changed(name): // the command line takes precedence
 			return nil
 		}
 		set[name] = path + ": " + field
@@ -132,7 +91,7 @@ func setFields(file, prefix string, object map[string]any, set func(field string
 	return errors.Join(errs...)
 }
 
-// isObject reports that there are fields within field.
+// isObject reports whether there are fields within field.
 func isObject(field string) bool {
 	for known := range fieldFlags {
 		if strings.HasPrefix(known, field+".") {

@@ -101,7 +101,8 @@ metricsTLSConfig:
 		dnsNames: []string{"cainjector", "cainjector.cert-manager.svc"}, leafDuration: time.Hour,
 	}
 	want.injectable, want.places = o.injectable, o.places
-	if diff := cmp.Diff(want, o, cmp.AllowUnexported(options{}, metricsTLS{}, admissionTLS{}, leaderElection{})); diff != "" {
+	if diff := cmp.Diff(want, o, cmp.AllowUnexported(options{}, servingOptions{}, endpointOptions{}, metricsTLS{}, resyncOptions{},
+		leaderElection{}, scopeOptions{}, loggingOptions{}, cainjectorOptions{})); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]cabundle.Kind{cabundle.MutatingWebhookConfiguration, cabundle.ValidatingWebhookConfiguration}, o.kinds()); diff != "" {

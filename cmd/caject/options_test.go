@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // with returns args behind what admission needs.
@@ -100,6 +102,12 @@ func TestCommandLine(t *testing.T) {
 		"the same for run":                  {[]string{"run", "--kubeconfig=/nonexistent"}, 1, "/nonexistent"},
 		"metrics for some without TLS":      {[]string{"--metrics-authorization"}, 1, "--metrics-authorization: needs --metrics-tls-cert-file"},
 		"admission over TLS 1.1":            {with("--tls-min-version=VersionTLS11"), 1, `--tls-min-version: "VersionTLS11" is neither VersionTLS12 nor VersionTLS13`},
+		"a fingerprint too short":           {[]string{"--distrust=ab:cd"}, 1, `--distrust: "ab:cd" is not a SHA-256 fingerprint`},
+		"a fingerprint too long":            {[]string{"--distrust=" + strings.Repeat("ab", 33)}, 1, `--distrust: "abab`},
+		"a fingerprint that is not hex":     {[]string{"--distrust=" + strings.Repeat("xy", 32)}, 1, `--distrust: "xyxy`},
+		"a colon in the wrong place":        {[]string{"--distrust=a:b" + strings.Repeat("ab", 31)}, 1, `--distrust: "a:b`},
+		"a colon too many":                  {[]string{"--distrust=" + strings.Repeat("ab:", 32)}, 1, `--distrust: "ab:`},
+		"the second fingerprint":            {[]string{"--distrust=" + strings.Repeat("ab", 32) + ",nonsense"}, 1, `--distrust: "nonsense" is not a SHA-256 fingerprint`},
 		"admission over no TLS":             {with("--tls-min-version="), 1, `--tls-min-version: "" is neither`},
 	}
 	for sentence, test := range tests {
@@ -119,6 +127,26 @@ func TestCommandLine(t *testing.T) {
 func TestTheDefaultsAreValid(t *testing.T) {
 	if err := defaultOptions().validate(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestFingerprintsAreBroughtIntoOneForm(t *testing.T) {
+	want := strings.Repeat("0aff", 16)
+	for sentence, value := range map[string]string{
+		"as it is":                 want,
+		"in upper case":            strings.ToUpper(want),
+		"with colons":              strings.TrimSuffix(strings.Repeat("0a:ff:", 16), ":"),
+		"as openssl prints it":     strings.TrimSuffix(strings.Repeat("0A:FF:", 16), ":"),
+		"in upper and lower cases": strings.Repeat("0aFf", 16),
+	} {
+		o, err := complete(t, "--distrust="+value, "--distrust="+strings.Repeat("11", 32))
+		if err != nil {
+			t.Errorf("%s: %v", sentence, err)
+			continue
+		}
+		if diff := cmp.Diff([]string{want, strings.Repeat("11", 32)}, o.distrust); diff != "" {
+			t.Errorf("%s: %s", sentence, diff)
+		}
 	}
 }
 

@@ -86,6 +86,7 @@ func TestTheChartsArgumentsFitItsObjects(t *testing.T) {
 		"a URL with path":     {[]string{"webhook.url=https://lb.example.com:9443/caject"}, []string{"--serving-names=lb.example.com"}, "https://lb.example.com:9443/caject/inject", 0},
 		"a URL with IPv6":     {[]string{"webhook.url=https://[fd00::1]:9443"}, []string{"--serving-names=fd00::1"}, "https://[fd00::1]:9443/inject", 0},
 		"a URL with bare IP6": {[]string{"webhook.url=https://[fd00::1]"}, []string{"--serving-names=fd00::1"}, "https://[fd00::1]/inject", 0},
+		"distrust":            {[]string{"distrust={" + strings.Repeat("0a", 32) + "," + strings.TrimSuffix(strings.Repeat("0A:", 32), ":") + "}"}, []string{"--distrust=" + strings.Repeat("0a", 32) + "," + strings.TrimSuffix(strings.Repeat("0A:", 32), ":")}, "", 443},
 		"more arguments":      {[]string{"extraArgs={--v=1,--leaf-lifetime=1h}"}, []string{"--v=1", "--leaf-lifetime=1h"}, "", 443},
 	}
 	for sentence, test := range tests {
@@ -131,6 +132,8 @@ func TestValuesThatAreWrongAreRefused(t *testing.T) {
 		"logging.format=xml":        "format",
 		"targets.secrets=true":      "secrets",
 		"sources.namespaces={A}":    "namespaces",
+		"distrust={0a}":             "distrust",
+		"distrust={0a:0b}":          "distrust",
 	} {
 		t.Run(value, func(t *testing.T) {
 			t.Parallel()

@@ -219,6 +219,40 @@ func TestImageSwap(t *testing.T) {
 	w.filled(t, fresh, "A B")
 }
 
+// TestWhoLosesTheLeaseEnds has somebody else take the Lease from caject in the place of cainjector.
+func TestWhoLosesTheLeaseEnds(t *testing.T) {
+	t.Parallel()
+	w := empty(t)
+	caject := w.deploySwapped(t, cajectProgram)
+	process := running(t, caject, "--leader-election-lease-duration=3s", "--leader-election-renew-deadline=2s", "--leader-election-retry-period=500ms")
+	w.create(t, playground.NewSecret(namespace, "lost", content("A").bytes()))
+	before := targets("lost")
+	w.create(t, before...)
+	w.filled(t, before, "A")
+
+	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		lease := &coordinationv1.Lease{}
+		if err := w.client.Get(t.Context(), client.ObjectKey{Namespace: "kube-system", Name: "cert-manager-cainjector-leader-election"}, lease); err != nil {
+			return err
+		}
+		thief, now, long := "thief", metav1.NowMicro(), int32(3600)
+		lease.Spec.HolderIdentity, lease.Spec.RenewTime, lease.Spec.LeaseDurationSeconds = &thief, &now, &long
+		return w.client.Update(t.Context(), lease)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := process.Wait(); err == nil {
+		t.Error("it ended with exit code 0")
+	}
+	if process.Logged("caject: leader election lost") != 1 {
+		t.Errorf("it does not say why it ended:\n%s", tail(process.ReadLog()))
+	}
+	if now, err := w.holder(t.Context()); err != nil || now != "thief" {
+		t.Errorf("the Lease is %s's (%v)", now, err)
+	}
+}
+
 // TestSwapWithConfigFile runs caject with the configuration file that cert-manager's chart makes.
 func TestSwapWithConfigFile(t *testing.T) {
 	t.Parallel()

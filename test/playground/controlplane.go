@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -51,9 +52,13 @@ type ControlPlane struct {
 	root string
 }
 
+// quiet has envtest log nothing: it complains while nobody has said where to log to. Once, for tests start control planes side by
+// side.
+var quiet = sync.OnceFunc(func() { log.SetLogger(logr.Discard()) })
+
 // StartControlPlane starts etcd and kube-apiserver. The files go to dir, which exists; the logs to dir/*.log.
 func StartControlPlane(root, dir string) (*ControlPlane, error) {
-	log.SetLogger(logr.Discard()) // or envtest complains that nobody has said where to log to
+	quiet()
 	env := &envtest.Environment{
 		BinaryAssetsDirectory:    filepath.Join(root, "bin"),
 		ControlPlaneStartTimeout: time.Minute,

@@ -109,10 +109,11 @@ lines:
 // Signal sends a signal.
 func (p *Process) Signal(s os.Signal) error { return p.command.Process.Signal(s) }
 
-// Wait returns once the process has ended, for example because it was killed.
-func (p *Process) Wait() {
+// Wait returns once the process has ended, for example because it was killed. The error says how, if not with exit code 0.
+func (p *Process) Wait() error {
 	err := <-p.done
 	p.done <- err
+	return err
 }
 
 // Stop asks the process to end, as a kubelet does, and returns how it did. It kills it after a minute.

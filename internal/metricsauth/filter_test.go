@@ -1,4 +1,4 @@
-package main
+package metricsauth
 
 import (
 	"context"
@@ -40,11 +40,11 @@ func (f fakeAccesses) Create(_ context.Context, r *authorizationv1.SubjectAccess
 	return r, nil
 }
 
-// TestMetricsGuard is about what the API server is not asked; what it says is for the end-to-end tests.
-func TestMetricsGuard(t *testing.T) {
+// TestFilter is about what the API server is not asked; what it says is for the end-to-end tests.
+func TestFilter(t *testing.T) {
 	reviewers := &fakeReviewers{}
-	guard := &metricsGuard{reviewers, fakeAccesses{reviewers}, cache.NewLRUExpireCache(maxVerdicts)}
-	handler, err := guard.filter(logr.Discard(), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
+	g := &guard{reviewers, fakeAccesses{reviewers}, cache.NewLRUExpireCache(maxVerdicts)}
+	handler, err := g.filter(logr.Discard(), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,11 @@
-package main
+// Package metricsauth lets only those read metrics whom the API server knows and says that they may. It is what
+// controller-runtime's filters.WithAuthenticationAndAuthorization does, without k8s.io/apiserver, which would bring 250 packages
+// along.
+//
+// A caller shows a bearer token, as Prometheus does: "Authorization: Bearer …". The API server is asked whose it is (a
+// TokenReview), and whether they may get the path (a SubjectAccessReview; nonResourceURLs in a ClusterRole). Its word is good for
+// half a minute, so a token that was withdrawn works for that much longer. Serve over TLS alone: else tokens are sent in the clear.
+package metricsauth
 
 import (
 	"context"
@@ -41,18 +48,17 @@ type (
 	}
 )
 
-// metricsGuard lets those pass who show a bearer token that the API server knows, of somebody who may get the path
-// (nonResourceURLs in a ClusterRole). It is what controller-runtime's filters.WithAuthenticationAndAuthorization does,
-// without k8s.io/apiserver.
-type metricsGuard struct {
+// guard lets those pass who may.
+type guard struct {
 	tokens   tokenReviewer
 	accesses accessReviewer
 	// verdicts holds the status that a token has had, by the hash of token, method and path: no token is kept.
 	verdicts *cache.LRUExpireCache
 }
 
-// newMetricsGuard returns a filter for the metrics server, in the form that the server asks for.
-func newMetricsGuard(config *rest.Config, httpClient *http.Client) (metricsserver.Filter, error) {
+// NewFilter returns a filter for controller-runtime's metrics server, in the form that its options ask for
+// (metricsserver.Options.FilterProvider).
+func NewFilter(config *rest.Config, httpClient *http.Client) (metricsserver.Filter, error) {
 	tokens, err := authenticationclient.NewForConfigAndClient(config, httpClient)
 	if err != nil {
 		return nil, fmt.Errorf("make a client of the API server: %w", err)
@@ -61,12 +67,12 @@ func newMetricsGuard(config *rest.Config, httpClient *http.Client) (metricsserve
 	if err != nil {
 		return nil, fmt.Errorf("make a client of the API server: %w", err)
 	}
-	guard := &metricsGuard{tokens.TokenReviews(), accesses.SubjectAccessReviews(), cache.NewLRUExpireCache(maxVerdicts)}
-	return guard.filter, nil
+	g := &guard{tokens.TokenReviews(), accesses.SubjectAccessReviews(), cache.NewLRUExpireCache(maxVerdicts)}
+	return g.filter, nil
 }
 
 // filter puts the guard before next.
-func (g *metricsGuard) filter(log logr.Logger, next http.Handler) (http.Handler, error) {
+func (g *guard) filter(log logr.Logger, next http.Handler) (http.Handler, error) {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		status, err := g.judge(r)
 		if err != nil {
@@ -85,7 +91,7 @@ func (g *metricsGuard) filter(log logr.Logger, next http.Handler) (http.Handler,
 
 // judge returns 200 for who may pass; 401 for who is not known, 403 for who may not, and 503, with the error, if that cannot
 // be found out.
-func (g *metricsGuard) judge(r *http.Request) (int, error) {
+func (g *guard) judge(r *http.Request) (int, error) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if token = strings.TrimSpace(token); !strings.EqualFold(scheme, "Bearer") || token == "" || len(token) > maxTokenBytes {
 		return http.StatusUnauthorized, nil
@@ -105,7 +111,7 @@ func (g *metricsGuard) judge(r *http.Request) (int, error) {
 }
 
 // ask asks the API server.
-func (g *metricsGuard) ask(ctx context.Context, token, verb, path string) (int, error) {
+func (g *guard) ask(ctx context.Context, token, verb, path string) (int, error) {
 	who, err := g.tokens.Create(ctx, &authenticationv1.TokenReview{
 		Spec: authenticationv1.TokenReviewSpec{Token: token},
 	}, metav1.CreateOptions{})

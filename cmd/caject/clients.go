@@ -1,0 +1,73 @@
+package main
+
+import (
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/tools/record"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/source"
+	"github.com/caject/caject/cabundle/target"
+	"github.com/caject/caject/cabundle/v1alpha1"
+)
+
+// clients are the ways to the API server. They share the manager's connections.
+type clients struct {
+	// objects has no cache behind it: a GET of a Secret is a GET, and never starts a watch.
+	objects client.Client
+	targets *target.Client
+	// events writes Events of core/v1: the recorder of events.k8s.io counts a second Event with the same reason as the first one
+	// again, and drops what it says.
+	events     record.EventRecorder
+	stopEvents func()
+}
+
+func newClients(mgr manager.Manager) (*clients, error) {
+	config, httpClient := mgr.GetConfig(), mgr.GetHTTPClient()
+	objects, err := client.New(config, client.Options{HTTPClient: httpClient, Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper()})
+	if err != nil {
+		return nil, err
+	}
+	targets, err := target.NewClient(config, httpClient)
+	if err != nil {
+		return nil, err
+	}
+	events, err := corev1client.NewForConfigAndClient(config, httpClient)
+	if err != nil {
+		return nil, err
+	}
+	broadcaster := record.NewBroadcaster()
+	broadcaster.StartRecordingToSink(&corev1client.EventSinkImpl{Interface: events.Events("")})
+	recorder := broadcaster.NewRecorder(mgr.GetScheme(), corev1.EventSource{Component: "caject"})
+	return &clients{objects: objects, targets: targets, events: recorder, stopEvents: broadcaster.Shutdown}, nil
+}
+
+// newScheme knows the types that are read as such, Secrets and CABundles, and Leases, which have Events. Targets are read as
+// JSON or as metadata.
+func newScheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	scheme.AddKnownTypes(corev1.SchemeGroupVersion, &corev1.Secret{})
+	metav1.AddToGroupVersion(scheme, corev1.SchemeGroupVersion)
+	scheme.AddKnownTypes(coordinationv1.SchemeGroupVersion, &coordinationv1.Lease{})
+	_ = v1alpha1.AddToScheme(scheme) // it cannot fail
+	return scheme
+}
+
+// newMapper knows the few kinds that caject deals with, so that nothing has to be asked of the API server at start,
+// and a kind that is not served (yet) holds up nothing.
+func newMapper() meta.RESTMapper {
+	mapper := meta.NewDefaultRESTMapper(nil)
+	mapper.Add(corev1.SchemeGroupVersion.WithKind("Secret"), meta.RESTScopeNamespace)
+	mapper.Add(source.CertificateKind, meta.RESTScopeNamespace)
+	mapper.Add(v1alpha1.GroupVersion.WithKind("CABundle"), meta.RESTScopeRoot)
+	for _, kind := range cabundle.Kinds() {
+		mapper.Add(kind.GroupVersionKind(), meta.RESTScopeRoot)
+	}
+	return mapper
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/client-go/tools/record"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/caject/caject/cabundle/lead"
+)
+
+// cainjectorLease is the Lease of cert-manager's cainjector, so that of both, while one takes over from the other, only one works.
+const cainjectorLease = "cert-manager-cainjector-leader-election"
+
+// leaderElection says how, of several processes, one is elected.
+type leaderElection struct {
+	enabled                                   bool
+	namespace                                 string
+	leaseDuration, renewDeadline, retryPeriod time.Duration
+}
+
+func defaultLeaderElection() leaderElection {
+	return leaderElection{
+		enabled:       true,
+		namespace:     "kube-system",
+		leaseDuration: 60 * time.Second,
+		renewDeadline: 40 * time.Second,
+		retryPeriod:   15 * time.Second,
+	}
+}
+
+func (l *leaderElection) addFlags(flags *pflag.FlagSet) {
+	flags.BoolVar(&l.enabled, "leader-elect", l.enabled,
+		"Of several processes the holder of a Lease acts at once, and the others a moment later on what is still wrong. "+
+			"Without --ca-secret only the holder works, and the Lease is "+cainjectorLease+"; with it, it has the name of --webhook-configuration.")
+	flags.StringVar(&l.namespace, "leader-election-namespace", l.namespace,
+		"Namespace of the Lease.")
+	flags.DurationVar(&l.leaseDuration, "leader-election-lease-duration", l.leaseDuration,
+		"How long after the last sign of the holder another one takes over.")
+	flags.DurationVar(&l.renewDeadline, "leader-election-renew-deadline", l.renewDeadline,
+		"How long the holder tries to renew the Lease before it gives up.")
+	flags.DurationVar(&l.retryPeriod, "leader-election-retry-period", l.retryPeriod,
+		"Time between two tries to acquire or renew the Lease.")
+}
+
+// validate checks what client-go's leader election asks for.
+func (l *leaderElection) validate(wrong *mistakes) {
+	if !l.enabled {
+		return
+	}
+	if len(validation.IsDNS1123Label(l.namespace)) > 0 {
+		wrong.add("leader-election-namespace", "%q is not the name of a namespace", l.namespace)
+	}
+	if l.leaseDuration < time.Second {
+		wrong.add("leader-election-lease-duration", "%s is less than a second", l.leaseDuration)
+	}
+	if l.renewDeadline >= l.leaseDuration {
+		wrong.add("leader-election-renew-deadline", "%s is not less than the lease duration, %s", l.renewDeadline, l.leaseDuration)
+	}
+	if l.retryPeriod <= 0 {
+		wrong.add("leader-election-retry-period", "%s is not more than 0", l.retryPeriod)
+	}
+	if float64(l.renewDeadline) <= leaderelection.JitterFactor*float64(l.retryPeriod) {
+		wrong.add("leader-election-retry-period", "%s is not less than the renew deadline, %s, by a fifth", l.retryPeriod, l.renewDeadline)
+	}
+}
+
+// lead returns this process's part in the election: shared by those that serve admission, else as in cert-manager's cainjector.
+func (o *options) lead(config *rest.Config, httpClient *http.Client, events record.EventRecorder) (*lead.Lead, error) {
+	election := o.leaderElection
+	if !election.enabled {
+		return lead.Always(), nil
+	}
+	options := lead.Options{
+		Mode:          lead.Shared,
+		Lease:         types.NamespacedName{Namespace: election.namespace, Name: o.webhookConfiguration},
+		LeaseDuration: election.leaseDuration,
+		RenewDeadline: election.renewDeadline,
+		RetryPeriod:   election.retryPeriod,
+	}
+	if !o.serves() {
+		options.Mode, options.Lease.Name, options.Events = lead.Sole, cainjectorLease, events
+	}
+	return lead.New(options, config, httpClient)
+}
+
+// afterElection is a manager that starts what is added to it once this process may work.
+type afterElection struct {
+	manager.Manager
+	acquired <-chan struct{}
+}
+
+// Add implements [manager.Manager].
+func (a afterElection) Add(r manager.Runnable) error {
+	return a.Manager.Add(standby{func(ctx context.Context) error {
+		select {
+		case <-a.acquired:
+			return r.Start(ctx)
+		case <-ctx.Done():
+			return nil
+		}
+	}})
+}
+
+// standby is a runnable that runs in each process.
+type standby struct{ manager.RunnableFunc }
+
+// NeedLeaderElection implements [manager.LeaderElectionRunnable].
+func (standby) NeedLeaderElection() bool { return false }

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"encoding/hex"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/caject/caject/cabundle/lead"
+	"github.com/caject/caject/cabundle/resync"
+)
+
+// resyncOptions say how targets are kept right outside admission.
+type resyncOptions struct {
+	resyncInterval time.Duration
+	retireAfter    time.Duration
+	publish        bool
+	policy         bool
+	// distrust holds SHA-256 fingerprints of certificates (DER) in lower-case hex; validate brings them into that form.
+	distrust []string
+}
+
+func defaultResync() resyncOptions { return resyncOptions{resyncInterval: 30 * time.Second} }
+
+func (r *resyncOptions) addFlags(flags *pflag.FlagSet) {
+	flags.DurationVar(&r.resyncInterval, "resync-interval", r.resyncInterval,
+		"Time between two readings of each referenced source.")
+	flags.DurationVar(&r.retireAfter, "retire-after", r.retireAfter,
+		"How long after a certificate has left its source it is taken out of the targets, expired or not; 0 leaves it there until it expires. "+
+			"Longer than any serving certificate that it has signed is used. Needs --publish-bundles.")
+	flags.BoolVar(&r.publish, "publish-bundles", r.publish,
+		"Publish each source's bundle as a CABundle, for admission policies and for kubectl get cabundles.")
+	flags.BoolVar(&r.policy, "admission-policy", r.policy,
+		"An admission policy fills webhook configurations from CABundles: have it write them where it can. Needs --publish-bundles.")
+	flags.StringSliceVar(&r.distrust, "distrust", r.distrust,
+		"SHA-256 fingerprints, in hex with or without colons, of certificates that no target may hold any more, whatever source has them.")
+}
+
+func (r *resyncOptions) validate(wrong *mistakes) {
+	if r.resyncInterval < 100*time.Millisecond {
+		wrong.add("resync-interval", "%s is less than 100ms", r.resyncInterval)
+	}
+	switch {
+	case r.retireAfter < 0:
+		wrong.add("retire-after", "%s is less than 0", r.retireAfter)
+	case r.retireAfter > 0 && !r.publish:
+		wrong.add("retire-after", "needs --publish-bundles")
+	}
+	if r.policy && !r.publish {
+		wrong.add("admission-policy", "needs --publish-bundles")
+	}
+	for i, value := range r.distrust {
+		fingerprint, ok := parseFingerprint(value)
+		if !ok {
+			wrong.add("distrust", "%q is not a SHA-256 fingerprint: 64 hexadecimal digits, with or without a colon between two bytes", value)
+			continue
+		}
+		r.distrust[i] = fingerprint
+	}
+}
+
+// parseFingerprint returns a SHA-256 fingerprint in lower-case hex: AB:CD:… (32 bytes, as openssl prints it) becomes abcd….
+func parseFingerprint(value string) (string, bool) {
+	bytes := strings.Split(value, ":")
+	if len(bytes) > 1 {
+		for _, digits := range bytes {
+			if len(digits) != 2 {
+				return "", false
+			}
+		}
+	}
+	decoded, err := hex.DecodeString(strings.Join(bytes, ""))
+	if err != nil || len(decoded) != 32 {
+		return "", false
+	}
+	return hex.EncodeToString(decoded), true
+}
+
+// resyncConfig returns what resync has to know. c is not backed by a cache.
+func (o *options) resyncConfig(c client.Client, leader *lead.Lead) resync.Options {
+	config := resync.Options{
+		Interval:    o.resyncInterval,
+		Kinds:       o.kinds(),
+		Combine:     o.combine(),
+		Leads:       leader.Leads,
+		RetireAfter: o.retireAfter,
+		Policy:      o.policy,
+		Webhook:     o.serves(),
+	}
+	if o.publish {
+		config.Publish = c
+	}
+	if o.serves() {
+		config.Own = o.ownConfigurations()
+	}
+	return config
+}
