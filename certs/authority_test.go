@@ -28,6 +28,12 @@ func newTestAuthority(t testing.TB, at time.Time) *authority {
 	return a
 }
 
+// parseAuthority returns the CA of a Secret, or why it holds none.
+func parseAuthority(now time.Time, secret *corev1.Secret) (*authority, error) {
+	found := parseContent(now, secret)
+	return found.authority, found.wrong
+}
+
 func dataOf(t testing.TB, a *authority) map[string][]byte {
 	t.Helper()
 	return secretOf(t, a).Data
@@ -252,7 +258,9 @@ func TestTrust(t *testing.T) {
 	}
 	for sentence, test := range tests {
 		t.Run(sentence, func(t *testing.T) {
-			err := test.trust.verify(test.at, test.leaf, test.names)
+			witness := &configurations{called: test.names}
+			witness.seen.Store(test.trust)
+			err := witness.verify(test.at, test.leaf)
 			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error is %v, want …%s…", err, test.want)
 			}

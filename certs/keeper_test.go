@@ -2,7 +2,6 @@ package certs
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -18,23 +17,15 @@ import (
 
 var own = cabundle.Target{Kind: cabundle.MutatingWebhookConfiguration, Name: "caject"}
 
-// fakeSecret answers with what it holds; it takes no steps, but notes what the Keeper would allow.
+// fakeSecret answers with what it holds; it takes no steps, but notes what the Keeper knows.
 type fakeSecret struct {
 	authority *authority
 	err       error
-	// ask, if set, is a CA that the Keeper is asked about at each look; trusted is its answer. others is whether it leaves the
-	// Secret to other replicas.
-	ask             *x509.Certificate
-	trusted, others bool
+	asked     view // the last time
 }
 
-func (f *fakeSecret) ensure(_ context.Context, _ time.Time, r rotation, _ *authority) (*authority, error) {
-	if f.ask != nil {
-		f.trusted = r.trusted(f.ask)
-	}
-	if f.authority == nil {
-		f.others = r.others()
-	}
+func (f *fakeSecret) ensure(_ context.Context, _ rotation, v view) (*authority, error) {
+	f.asked = v
 	return f.authority, f.err
 }
 
@@ -153,19 +144,19 @@ func TestWhatOurConfigurationHeldOnceIsNoTrust(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ca.next, k.secret.ask = next, next.certificate
+		ca.next = next
 		k.configuration.caBundle = append(ca.trusted.PEM(), next.bundle().PEM()...)
 		k.look(t.Context())
 		k.look(t.Context()) // it is seen at the second look that it is next
 		time.Sleep(2 * time.Minute)
 		k.configuration.err = errors.New("no answer")
 		k.look(t.Context())
-		if k.secret.trusted {
+		if k.secret.asked.trusted[next.fingerprint()] {
 			t.Error("it would sign, and nobody knows whether it is trusted")
 		}
 		k.configuration.err = nil
 		k.look(t.Context())
-		if !k.secret.trusted {
+		if !k.secret.asked.trusted[next.fingerprint()] {
 			t.Error("it may not sign, though it is trusted for long")
 		}
 	})
@@ -177,17 +168,37 @@ func TestAnEmptySecretIsLeftToTheOthersForAWhile(t *testing.T) {
 		k.secret.authority, k.secret.err = nil, errOthers
 		for _, wait := range []time.Duration{0, patience - 1} {
 			time.Sleep(wait)
-			if k.look(t.Context()); !k.secret.others {
+			if k.look(t.Context()); !k.secret.asked.others {
 				t.Errorf("it makes a CA after %v", wait)
 			}
 		}
 		time.Sleep(time.Nanosecond)
-		if k.look(t.Context()); k.secret.others {
+		if k.look(t.Context()); k.secret.asked.others {
 			t.Errorf("it does not make a CA after %v", patience)
 		}
 		k.configuration.caBundle = nil
-		if k.look(t.Context()); k.secret.others {
+		if k.look(t.Context()); k.secret.asked.others {
 			t.Error("it waits for others, and nobody trusts a CA")
 		}
+	})
+}
+
+// TestCallersOfMetricsAreTakenToTrustAtOnce has no configuration say what they trust.
+func TestCallersOfMetricsAreTakenToTrustAtOnce(t *testing.T) {
+	keeping(t, func(t *testing.T, k *kept) {
+		keeper := NewKeeper(Options{Names: []string{"metrics.ns.svc"}, CALifetime: 24 * time.Hour, LeafLifetime: time.Hour}, nil, nil, clock.RealClock{})
+		keeper.store, k.Keeper = k.secret, keeper
+		if err := k.Ready(nil); err == nil {
+			t.Error("it is ready before there is a certificate")
+		}
+		k.serves(t, "the first", k.secret.authority)
+		k.secret.authority.next = &newTestAuthority(t, now).pair
+		k.look(t.Context())
+		k.look(t.Context())
+		if !k.secret.asked.trusted[k.secret.authority.next.fingerprint()] {
+			t.Error("the next CA has to wait")
+		}
+		k.secret.authority = newTestAuthority(t, now)
+		k.serves(t, "another CA", k.secret.authority)
 	})
 }

@@ -1,7 +1,6 @@
 package certs
 
 import (
-	"crypto/x509"
 	"errors"
 	"testing"
 	"time"
@@ -54,7 +53,7 @@ func TestPlan(t *testing.T) {
 		stored   *authority
 		wrong    error
 		held     *authority
-		left     remains
+		found    content
 		trusted  bool // by all callers, for long
 		others   bool
 		want     want
@@ -70,26 +69,27 @@ func TestPlan(t *testing.T) {
 		"it goes, and the next one stays":             {stored: ca("due", "b", long, "old", "due", "b"), want: want{drop, "due", []string{"due", "b"}, true}},
 		"nobody knows since when it signs":            {stored: ca("b", "", time.Time{}, "due", "b"), want: want{nothing, "b", []string{"due", "b"}, false}},
 		"emptied: the one in memory is restored":      {wrong: errNoAuthority, held: ca("a", "", long, "a"), others: true, want: want{restore, "a", []string{"a"}, false}},
-		"damaged: the one in memory is restored":      {wrong: bad, held: ca("a", "b", long, "a", "b"), left: remains{trusted: bundle("old")}, want: want{restore, "a", []string{"a", "b"}, true}},
+		"damaged: the one in memory is restored":      {wrong: bad, held: ca("a", "b", long, "a", "b"), found: content{trusted: bundle("old")}, want: want{restore, "a", []string{"a", "b"}, true}},
 		"emptied, nothing in memory: others may":      {wrong: errNoAuthority, others: true, nobodyIs: errOthers},
 		"damaged, nothing in memory: others may":      {wrong: bad, others: true, nobodyIs: errOthers},
-		"damaged, nothing anywhere":                   {wrong: bad, left: remains{trusted: bundle("old")}, want: want{replace, "new", []string{"old", "new"}, false}},
+		"damaged, nothing anywhere":                   {wrong: bad, found: content{trusted: bundle("old")}, want: want{replace, "new", []string{"old", "new"}, false}},
 		"what is in memory has expired":               {wrong: bad, held: ca("gone", "", long, "gone", "a"), want: want{replace, "new", []string{"a", "new"}, false}},
-		"expired or damaged, but there is a next one": {wrong: bad, left: remains{bundle("gone", "b"), made["b"]}, others: true, want: want{promote, "b", []string{"gone", "b"}, false}},
+		"expired or damaged, but there is a next one": {wrong: bad, found: content{trusted: bundle("gone", "b"), next: made["b"]}, others: true, want: want{promote, "b", []string{"gone", "b"}, false}},
 		"another one was put there":                   {stored: ca("b", "", long, "b"), held: ca("a", "", long, "a"), want: want{adopt, "b", []string{"a", "b"}, false}},
 		"another one, and the one before has expired": {stored: ca("b", "", long, "b"), held: ca("gone", "", long, "gone"), want: want{nothing, "b", []string{"b"}, false}},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			r := rotation{
-				caLifetime: lifetime, leafLifetime: leafLifetime,
-				trusted: func(*x509.Certificate) bool { return test.trusted },
-				others:  func() bool { return test.others },
-			}
+			r := rotation{caLifetime: lifetime, leafLifetime: leafLifetime}
 			before := ""
 			if test.stored != nil {
 				before = test.stored.trusted.Digest()
 			}
-			got, step, err := r.plan(now, test.stored, test.wrong, test.held, test.left)
+			test.found.authority, test.found.wrong = test.stored, test.wrong
+			v := view{held: test.held, others: test.others, trusted: map[string]bool{}}
+			for _, p := range made {
+				v.trusted[p.fingerprint()] = test.trusted
+			}
+			got, step, err := r.plan(now, test.found, v)
 			if !errors.Is(err, test.nobodyIs) {
 				t.Fatal(err)
 			}

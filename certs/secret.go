@@ -3,13 +3,14 @@ package certs
 import (
 	"context"
 	"fmt"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -19,38 +20,49 @@ import (
 
 // store keeps the CA in one Secret, which caject's role names: it can get, update and apply that one and no other.
 type store struct {
-	client client.Client // not backed by a cache
+	client secrets
 	name   types.NamespacedName
 	events record.EventRecorder
+	clock  clock.PassiveClock
 }
 
-// ensure returns the CA that the Secret holds, and takes the steps that are due first, by r. held is what this process last
-// read or wrote, or nil. Of several replicas that write at once one wins, and the others read what it wrote. A CA that is
-// good, but with which something could not be done, is returned with the error; else, with an error, there is none.
-func (s *store) ensure(ctx context.Context, now time.Time, r rotation, held *authority) (*authority, error) {
+// secrets is what a store needs of a client, which is not backed by a cache.
+type secrets interface {
+	Get(context.Context, client.ObjectKey, client.Object, ...client.GetOption) error
+	Create(context.Context, client.Object, ...client.CreateOption) error
+	Update(context.Context, client.Object, ...client.UpdateOption) error
+	Apply(context.Context, runtime.ApplyConfiguration, ...client.ApplyOption) error
+}
+
+// ensure returns the CA that the Secret holds, and takes the steps that are due first, by r. Of several replicas that write at
+// once one wins, and the others read what it wrote.
+//
+// If a step fails although the stored CA is usable, ensure returns both the CA and the
+// error; with any other error it returns nil.
+func (s *store) ensure(ctx context.Context, r rotation, v view) (*authority, error) {
 	const tries = 10 // several steps can be due at once
 	for range tries {
 		secret, err := s.read(ctx)
 		if err != nil {
 			return nil, err
 		}
-		stored, wrong := parseAuthority(now, secret)
-		left := remains{cabundle.ParseExisting(secret.Data[trustedKey]), parseNext(now, secret)}
-		wanted, step, err := r.plan(now, stored, wrong, held, left)
+		now := s.clock.Now()
+		found := parseContent(now, secret)
+		wanted, step, err := r.plan(now, found, v)
 		if err != nil || step == nothing {
 			return wanted, err
 		}
 		if err := wanted.write(secret); err != nil {
-			return stored, err
+			return found.authority, err
 		}
 		// It carries the resourceVersion that was read.
 		err = s.client.Update(ctx, secret, client.FieldOwner(target.FieldManager))
 		switch {
 		case err == nil:
-			s.say(ctx, secret, step, wrong)
-			held = wanted
+			s.say(ctx, secret, step, found.wrong)
+			v.held = wanted
 		case !apierrors.IsConflict(err) && !apierrors.IsNotFound(err):
-			return stored, fmt.Errorf("update Secret %s: %w", s.name, err)
+			return found.authority, fmt.Errorf("update Secret %s: %w", s.name, err)
 		}
 	}
 	return nil, fmt.Errorf("update Secret %s: others changed it %d times in a row", s.name, tries)
