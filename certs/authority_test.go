@@ -211,9 +211,26 @@ func TestASuccessorTrustsItsPredecessor(t *testing.T) {
 }
 
 func TestRenewalIsAtTwoThirds(t *testing.T) {
-	a := newTestAuthority(t, now)
-	if got, want := renewAt(a.certificate, 24*time.Hour), now.Add(16*time.Hour); !got.Equal(want) {
-		t.Errorf("renewal at %v, want %v", got, want)
+	leaf := func(at time.Time, lifetime time.Duration) *x509.Certificate {
+		made, err := newTestAuthority(t, now).leaf(at, []string{"a"}, lifetime)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return made.Leaf
+	}
+	for sentence, test := range map[string]struct {
+		certificate *x509.Certificate
+		want        time.Time
+	}{
+		"a CA":                          {newTestAuthority(t, now).certificate, now.Add(16 * time.Hour)},
+		"a leaf":                        {leaf(now, time.Hour), now.Add(40 * time.Minute)},
+		"a leaf that lasts for seconds": {leaf(now, 6*time.Second), now.Add(4 * time.Second)},
+		"a leaf that was cut by its CA": {leaf(now.Add(21*time.Hour), 24*time.Hour), now.Add(23 * time.Hour)},
+		"what others made for an hour":  {&x509.Certificate{NotBefore: now, NotAfter: now.Add(time.Hour)}, now.Add(40 * time.Minute)},
+	} {
+		if got := renewAt(test.certificate); !got.Equal(test.want) {
+			t.Errorf("%s: renewal at %v, want %v", sentence, got, test.want)
+		}
 	}
 }
 

@@ -193,10 +193,7 @@ func (k *Keeper) trustedForLong() map[string]bool {
 // untilTrusted returns how long it is until all callers have trusted ca for TrustDelay; ok is false if they do not trust it now.
 func (k *Keeper) untilTrusted(ca *x509.Certificate) (left time.Duration, ok bool) {
 	since, ok := k.witness.since(ca)
-	if !ok {
-		return k.options.TrustDelay, false
-	}
-	return k.options.TrustDelay - k.clock.Since(since), true
+	return k.options.TrustDelay - k.clock.Since(since), ok
 }
 
 // view returns what the steps depend on beside the Secret.
@@ -209,18 +206,24 @@ func (k *Keeper) view() view {
 	}
 }
 
-// untilDue returns how long it is until something is to be done, and at least the first step of the backoff.
+// untilDue returns how long it is until something is to be done, and at least the first step of the backoff. What waits for
+// somebody else is never due: Wake says when our configurations have changed.
 func (k *Keeper) untilDue() time.Duration {
-	now, ca, leaf := k.clock.Now(), k.authority, k.leaf.Load()
-	until := renewAt(leaf.Leaf, k.options.LeafLifetime).Sub(now)
-	if !ca.signed(leaf) {
-		until, _ = k.untilTrusted(ca.certificate)
+	until, now, ca := interval, k.clock.Now(), k.authority
+	trusted := func(certificate *x509.Certificate) {
+		if left, ok := k.untilTrusted(certificate); ok {
+			until = min(until, left)
+		}
+	}
+	if leaf := k.leaf.Load(); !ca.signed(leaf) {
+		trusted(ca.certificate)
+	} else if at, ok := ca.leafDueAt(leaf.Leaf); ok {
+		until = min(until, at.Sub(now))
 	}
 	if ca.next != nil {
-		left, _ := k.untilTrusted(ca.next.certificate)
-		until = min(until, left)
+		trusted(ca.next.certificate)
 	} else {
-		until = min(until, renewAt(ca.certificate, k.options.CALifetime).Sub(now))
+		until = min(until, renewAt(ca.certificate).Sub(now))
 	}
 	return max(until, k.backoff().Duration)
 }

@@ -2,7 +2,9 @@ package certs
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,10 +24,12 @@ type fakeSecret struct {
 	authority *authority
 	err       error
 	asked     view // the last time
+	looks     atomic.Int32
 }
 
 func (f *fakeSecret) ensure(_ context.Context, _ rotation, v view) (*authority, error) {
 	f.asked = v
+	f.looks.Add(1)
 	return f.authority, f.err
 }
 
@@ -181,6 +185,73 @@ func TestAnEmptySecretIsLeftToTheOthersForAWhile(t *testing.T) {
 			t.Error("it waits for others, and nobody trusts a CA")
 		}
 	})
+}
+
+// TestNothingSpins counts the looks while something cannot be done yet.
+func TestNothingSpins(t *testing.T) {
+	for sentence, test := range map[string]struct {
+		age     time.Duration // of the CA
+		next    bool          // there is one
+		trusted bool          // by callers
+	}{
+		"all is well": {},
+		"the next CA is trusted, but not for long":               {age: 22 * time.Hour, next: true, trusted: true},
+		"the leaf ends with its CA, and the next is not trusted": {age: 22 * time.Hour, next: true},
+		"the next CA is not trusted, and a leaf lasts an hour":   {age: 15 * time.Hour, next: true},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			keeping(t, func(t *testing.T, k *kept) {
+				k.options.LeafLifetime, k.options.TrustDelay = 24*time.Hour, 4*time.Hour
+				if test.age == 15*time.Hour {
+					k.options.LeafLifetime = time.Hour
+				}
+				ca := newTestAuthority(t, now.Add(-test.age))
+				k.secret.authority, k.configuration.caBundle = ca, ca.trusted.PEM()
+				if test.next {
+					ca.next = &newTestAuthority(t, now).pair
+				}
+				if test.trusted {
+					k.configuration.caBundle = append(k.configuration.caBundle, ca.next.bundle().PEM()...)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan error)
+				go func() { done <- k.Start(ctx) }()
+				time.Sleep(39 * time.Minute)
+				before := k.secret.looks.Load()
+				var leaves []*tls.Certificate
+				for range 60 {
+					time.Sleep(time.Second)
+					synctest.Wait()
+					if leaf, err := k.GetCertificate(nil); err != nil || len(leaves) == 0 || leaves[len(leaves)-1] != leaf {
+						leaves = append(leaves, leaf)
+					}
+				}
+				if looks := k.secret.looks.Load() - before; looks < 4 || looks > 9 {
+					t.Errorf("it looked %d times in a minute", looks)
+				}
+				if len(leaves) > 2 {
+					t.Errorf("it made %d leaves in a minute", len(leaves))
+				}
+				cancel()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+func TestTheLastLeafOfACAIsFollowedByOneOfTheNext(t *testing.T) {
+	ca := newTestAuthority(t, now.Add(-22*time.Hour))
+	leaf, err := ca.leaf(now, []string{"a"}, 6*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []time.Time{now, now.Add(time.Hour), leaf.Leaf.NotAfter.Add(-time.Second)} {
+		if ca.leafDue(at, leaf.Leaf) {
+			t.Errorf("it is to be made anew %s before its end, and would end with its CA again", leaf.Leaf.NotAfter.Sub(at))
+		}
+	}
 }
 
 // TestCallersOfMetricsAreTakenToTrustAtOnce has no configuration say what they trust.

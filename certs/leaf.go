@@ -51,3 +51,18 @@ func (a *authority) leaf(now time.Time, names []string, lifetime time.Duration) 
 func (a *authority) signed(leaf *tls.Certificate) bool {
 	return leaf != nil && leaf.Leaf.CheckSignatureFrom(a.certificate) == nil
 }
+
+// leafDueAt returns when leaf, which a has signed, is to be made anew. ok is false if that would gain nothing: a leaf that ends
+// with its CA is followed by one of the next CA.
+func (a *authority) leafDueAt(leaf *x509.Certificate) (at time.Time, ok bool) {
+	if !leaf.NotAfter.Before(a.certificate.NotAfter) {
+		return time.Time{}, false
+	}
+	return renewAt(leaf), true
+}
+
+// leafDue reports whether leaf, which a has signed, is to be made anew: it is due, or, for the clock has gone back, not valid yet.
+func (a *authority) leafDue(now time.Time, leaf *x509.Certificate) bool {
+	at, ok := a.leafDueAt(leaf)
+	return ok && !now.Before(at) || now.Before(leaf.NotBefore)
+}

@@ -103,7 +103,11 @@ func encodeCertificate(der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-// renewAt returns when a certificate that was made for lifetime is due: a third of it is kept for trouble.
-func renewAt(certificate *x509.Certificate, lifetime time.Duration) time.Time {
-	return certificate.NotAfter.Add(-lifetime / 3)
+// renewAt returns when certificate is due. The last third of its life is kept for trouble; backdate is not part of its life.
+func renewAt(certificate *x509.Certificate) time.Time {
+	life := certificate.NotAfter.Sub(certificate.NotBefore)
+	if life > backdate { // what somebody else has made may be shorter
+		life -= backdate
+	}
+	return certificate.NotAfter.Add(-life / 3)
 }

@@ -70,7 +70,7 @@ func (r rotation) advance(now time.Time, stored *authority, v view) (*authority,
 	case stored.next != nil && v.trusted[stored.next.fingerprint()]:
 		next.pair, next.next, next.signsSince = *stored.next, nil, now
 		return &next, promote, nil
-	case stored.next == nil && !now.Before(renewAt(stored.certificate, r.caLifetime)):
+	case stored.next == nil && !now.Before(renewAt(stored.certificate)):
 		made, err := newPair(now, r.caLifetime)
 		if err != nil {
 			return nil, nothing, err

@@ -19,8 +19,8 @@ func (k *Keeper) changeLeaf() error {
 	switch {
 	case ca == nil:
 		return nil
-	case ca.signed(served) && now.Before(renewAt(served.Leaf, k.options.LeafLifetime)) && !now.Before(served.Leaf.NotBefore):
-		return nil // it is neither due nor, for the clock has gone back, not valid yet
+	case ca.signed(served) && !ca.leafDue(now, served.Leaf):
+		return nil
 	case !k.current:
 		return nil // another CA may sign by now; the look says why that is not known
 	}
