@@ -141,6 +141,7 @@ func TestParseAuthorityRefusesWhatIsNotWhole(t *testing.T) {
 			privateKeyKey:  leafKey,
 		}, "is not a CA"},
 		"an expired CA": {dataOf(t, newTestAuthority(t, now.Add(-25*time.Hour))), "expired on"},
+		"a CA that was made by a clock that is ahead": {dataOf(t, newTestAuthority(t, now.Add(2*time.Hour))), "is not valid before"},
 	}
 	for sentence, test := range tests {
 		t.Run(sentence, func(t *testing.T) {

@@ -18,10 +18,13 @@
 //
 // A Secret that was emptied, deleted or damaged is restored from the memory of a replica, or else gets a new CA: see repair.
 //
+// All times are those of the API server's clock, and while the local clock does not agree with it, no step is taken and no leaf
+// made: see [ServerClock].
+//
 // # Goroutines
 //
-// The goroutine that runs Start does all of the work and owns all of the state. Two things are shared, and none of them by a
+// The goroutine that runs Start does all of the work and owns all of the state. Three things are shared, and none of them by a
 // lock: the leaf (for TLS handshakes and probes) and what callers were seen to trust (for probes) are values that are replaced as a
-// whole. Wake, GetCertificate,
+// whole, and the offset of the clock is one number, set by whichever goroutine gets an answer from the API server. Wake, GetCertificate,
 // Ready and Alive may be called by any goroutine.
 package certs

@@ -50,6 +50,8 @@ type Options struct {
 	// TrustDelay is for how long our Configurations must have held a CA until leaves of it are served: the API servers of a
 	// control plane learn of it each for itself.
 	TrustDelay time.Duration
+	// Clock is compared with the API server's. Without it, the local one is taken to agree.
+	Clock *ServerClock
 	// Events takes those about the Secret.
 	Events record.EventRecorder
 	// Changed, if set, is called when the Secret holds another CA than before. It must not block.
@@ -61,7 +63,8 @@ type Keeper struct {
 	options Options
 	store   authorities
 	witness witness
-	clock   clock.WithTicker
+	server  *ServerClock
+	clock   clock.WithTicker // the local one, for how long things take
 	wake    chan struct{}
 	looks   *alive.Loop
 
@@ -76,10 +79,15 @@ type Keeper struct {
 
 // NewKeeper returns a Keeper. c must not be backed by a cache; t may be nil if Options names no Configurations.
 func NewKeeper(o Options, c client.Client, t targetReader, clk clock.WithTicker) *Keeper {
+	server := o.Clock
+	if server == nil {
+		server = NewServerClock(clk)
+	}
 	k := &Keeper{
 		options: o,
-		store:   &store{client: c, name: o.Secret, events: o.Events, clock: clk},
+		store:   &store{client: c, name: o.Secret, events: o.Events, clock: server},
 		witness: atOnce{},
+		server:  server,
 		clock:   clk,
 		wake:    make(chan struct{}, 1),
 		looks:   alive.NewLoop("the keeper of the certificates", 6*requestTimeout, 2*interval, clk),
@@ -209,7 +217,7 @@ func (k *Keeper) view() view {
 // untilDue returns how long it is until something is to be done, and at least the first step of the backoff. What waits for
 // somebody else is never due: Wake says when our configurations have changed.
 func (k *Keeper) untilDue() time.Duration {
-	until, now, ca := interval, k.clock.Now(), k.authority
+	until, now, ca := interval, k.server.Now(), k.authority
 	trusted := func(certificate *x509.Certificate) {
 		if left, ok := k.untilTrusted(certificate); ok {
 			until = min(until, left)

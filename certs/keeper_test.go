@@ -116,7 +116,7 @@ func TestALeafIsMadeAnewIfTheClockGoesBackBeforeIt(t *testing.T) {
 		ca := newTestAuthority(t, now.Add(-5*time.Hour))
 		k.secret.authority, k.configuration.caBundle = ca, ca.trusted.PEM()
 		k.serves(t, "at the beginning", ca)
-		k.clock = clocktesting.NewFakeClock(now.Add(-2 * time.Hour))
+		k.server.local = clocktesting.NewFakeClock(now.Add(-2 * time.Hour))
 		k.serves(t, "two hours earlier", ca)
 	})
 }

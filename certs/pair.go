@@ -65,6 +65,8 @@ func parsePair(now time.Time, data map[string][]byte, certificate, privateKey st
 		return nil, fmt.Errorf("%s is not a CA", certificate)
 	case now.After(read.Leaf.NotAfter):
 		return nil, fmt.Errorf("%s expired on %s", certificate, read.Leaf.NotAfter.UTC().Format(time.RFC3339))
+	case now.Before(read.Leaf.NotBefore):
+		return nil, fmt.Errorf("%s is not valid before %s: a clock that was ahead has made it", certificate, read.Leaf.NotBefore.UTC().Format(time.RFC3339))
 	case !trusted.Holds(read.Leaf):
 		return nil, fmt.Errorf("%s does not hold %s", trustedKey, certificate)
 	}
@@ -88,6 +90,11 @@ func (p *pair) fingerprint() string {
 		return ""
 	}
 	return cabundle.Fingerprint(p.certificate)
+}
+
+// validAt reports whether now is between the certificate's beginning and its end.
+func (p *pair) validAt(now time.Time) bool {
+	return !now.Before(p.certificate.NotBefore) && !now.After(p.certificate.NotAfter)
 }
 
 // bundleOf returns a Bundle of certificates.

@@ -64,7 +64,7 @@ func (r rotation) plan(now time.Time, found content, v view) (*authority, step, 
 func (r rotation) advance(now time.Time, stored *authority, v view) (*authority, step, error) {
 	next := *stored
 	switch {
-	case v.held != nil && now.Before(v.held.certificate.NotAfter) && !stored.trusted.Holds(v.held.certificate):
+	case v.held != nil && v.held.validAt(now) && !stored.trusted.Holds(v.held.certificate):
 		next.trusted, next.signsSince = cabundle.Merge(now, v.held.trusted, stored.trusted), now
 		return &next, adopt, nil
 	case stored.next != nil && v.trusted[stored.next.fingerprint()]:
@@ -87,7 +87,7 @@ func (r rotation) advance(now time.Time, stored *authority, v view) (*authority,
 // repair returns what a Secret that holds no good CA should hold.
 func (r rotation) repair(now time.Time, found content, v view) (*authority, step, error) {
 	switch {
-	case v.held != nil && now.Before(v.held.certificate.NotAfter):
+	case v.held != nil && v.held.validAt(now):
 		// Whoever damaged it may have put anything among those that are trusted. What another replica has signed with, it adopts.
 		return v.held, restore, nil
 	case found.next != nil: // better than one that nobody trusts yet

@@ -14,7 +14,7 @@ import (
 func TestPlan(t *testing.T) {
 	const lifetime, leafLifetime = 24 * time.Hour, time.Hour
 	made := map[string]*pair{}
-	for name, at := range map[string]time.Time{"a": now, "b": now, "old": now.Add(-23 * time.Hour), "gone": now.Add(-25 * time.Hour), "due": now.Add(-17 * time.Hour)} {
+	for name, at := range map[string]time.Time{"a": now, "b": now, "old": now.Add(-23 * time.Hour), "gone": now.Add(-25 * time.Hour), "due": now.Add(-17 * time.Hour), "future": now.Add(2 * time.Hour)} {
 		p, err := newPair(at, lifetime)
 		if err != nil {
 			t.Fatal(err)
@@ -77,6 +77,7 @@ func TestPlan(t *testing.T) {
 		"expired or damaged, but there is a next one": {wrong: bad, found: content{trusted: bundle("gone", "b"), next: made["b"]}, others: true, want: want{promote, "b", []string{"gone", "b"}, false}},
 		"another one was put there":                   {stored: ca("b", "", long, "b"), held: ca("a", "", long, "a"), want: want{adopt, "b", []string{"a", "b"}, false}},
 		"another one, and the one before has expired": {stored: ca("b", "", long, "b"), held: ca("gone", "", long, "gone"), want: want{nothing, "b", []string{"b"}, false}},
+		"what is in memory begins in the future":      {wrong: bad, held: ca("future", "", long, "future"), want: want{replace, "new", []string{"future", "new"}, false}},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			r := rotation{caLifetime: lifetime, leafLifetime: leafLifetime}

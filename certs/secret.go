@@ -10,7 +10,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
-	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -23,7 +22,7 @@ type store struct {
 	client secrets
 	name   types.NamespacedName
 	events record.EventRecorder
-	clock  clock.PassiveClock
+	clock  *ServerClock
 }
 
 // secrets is what a store needs of a client, which is not backed by a cache.
@@ -37,7 +36,7 @@ type secrets interface {
 // ensure returns the CA that the Secret holds, and takes the steps that are due first, by r. Of several replicas that write at
 // once one wins, and the others read what it wrote.
 //
-// If a step fails although the stored CA is usable, ensure returns both the CA and the
+// If a step fails, or must wait for the clocks to agree, although the stored CA is usable, ensure returns both the CA and the
 // error; with any other error it returns nil.
 func (s *store) ensure(ctx context.Context, r rotation, v view) (*authority, error) {
 	const tries = 10 // several steps can be due at once
@@ -46,8 +45,11 @@ func (s *store) ensure(ctx context.Context, r rotation, v view) (*authority, err
 		if err != nil {
 			return nil, err
 		}
-		now := s.clock.Now()
+		now := s.clock.Now() // after the answer, which tells how the clocks stand
 		found := parseContent(now, secret)
+		if err := s.clock.check(); err != nil {
+			return found.authority, err
+		}
 		wanted, step, err := r.plan(now, found, v)
 		if err != nil || step == nothing {
 			return wanted, err

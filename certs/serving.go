@@ -15,14 +15,14 @@ var (
 // changeLeaf makes a leaf where there is none, where the one there is due, or where another CA has taken over. A leaf
 // that the API server trusts is not given up for one that it may not trust yet.
 func (k *Keeper) changeLeaf() error {
-	ca, served, now := k.authority, k.leaf.Load(), k.clock.Now()
+	ca, served, now := k.authority, k.leaf.Load(), k.server.Now()
 	switch {
 	case ca == nil:
 		return nil
 	case ca.signed(served) && !ca.leafDue(now, served.Leaf):
 		return nil
-	case !k.current:
-		return nil // another CA may sign by now; the look says why that is not known
+	case !k.current || k.server.check() != nil:
+		return nil // another CA may sign by now, or it is not known which time it is; the look says why
 	}
 	trusted := k.witness.verify(now, served) == nil
 	if trusted && !ca.signed(served) {
@@ -52,11 +52,17 @@ func (k *Keeper) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) 
 	return nil, errNoLeaf
 }
 
-// Ready returns nil if the API server trusts the certificate that is being served: a healthz.Checker.
-func (k *Keeper) Ready(*http.Request) error { return k.verify() }
+// Ready returns nil if the API server trusts the certificate that is being served: a healthz.Checker. If the clocks do not
+// agree, the error says so, too: that may be why.
+func (k *Keeper) Ready(*http.Request) error {
+	if err := k.verify(); err != nil {
+		return errors.Join(err, k.server.check())
+	}
+	return nil
+}
 
 // Alive returns why the Keeper is taken to hang, or nil: a healthz.Checker.
 func (k *Keeper) Alive(r *http.Request) error { return k.looks.Check(r) }
 
 // verify returns why the API server would not accept the certificate that is being served, or nil.
-func (k *Keeper) verify() error { return k.witness.verify(k.clock.Now(), k.leaf.Load()) }
+func (k *Keeper) verify() error { return k.witness.verify(k.server.Now(), k.leaf.Load()) }

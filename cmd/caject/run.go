@@ -46,6 +46,8 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 		return err
 	}
 	config.Wrap((&connection{log: logger}).watch)
+	serverClock := certs.NewServerClock(clock.RealClock{})
+	config.Wrap(serverClock.Wrap)
 	mgr, err := newManager(o, config)
 	if err != nil {
 		return err
@@ -81,6 +83,7 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 	}
 	shared := &shared{
 		options: o, config: config, manager: mgr, client: reader, targets: targets, sources: sources, events: recorder, metrics: counters,
+		serverClock: serverClock,
 	}
 	var live, ready []healthz.Checker
 	if o.serves() {
@@ -96,7 +99,7 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 		crmetrics.Registry.Register(loop),
 		loop.SetupWithManager(mgr),
 		addHealthServer(mgr, o.healthListenAddress, append(live, loop.Alive), ready),
-		addMetricsServer(mgr, o, reader, recorder),
+		addMetricsServer(mgr, o, reader, recorder, serverClock),
 	); err != nil {
 		return fmt.Errorf("set up: %w", err)
 	}
@@ -105,22 +108,23 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 
 // shared is what the parts have in common.
 type shared struct {
-	options *options
-	config  *rest.Config
-	manager manager.Manager
-	client  client.Client // not backed by a cache
-	targets *target.Client
-	sources *source.Reader
-	events  record.EventRecorder
-	metrics *metrics.Metrics
-	loop    *resync.Resync // set before the manager starts
+	options     *options
+	config      *rest.Config
+	manager     manager.Manager
+	client      client.Client // not backed by a cache
+	targets     *target.Client
+	sources     *source.Reader
+	events      record.EventRecorder
+	metrics     *metrics.Metrics
+	serverClock *certs.ServerClock
+	loop        *resync.Resync // set before the manager starts
 }
 
 // serve adds what serves admission: its certificate, the server, and the election of the replica that acts at once. It sets
 // in o what resync has to know of them, and returns what /livez and /readyz ask.
 func (s *shared) serve(ctx context.Context, o *resync.Options) (live, ready []healthz.Checker, err error) {
 	// Each tells the other: the keeper that the CA has changed, resync that our configuration has.
-	keeper := newKeeper(s.options, s.client, s.targets, s.events, func(ref cabundle.Reference) { s.loop.Changed(ref) })
+	keeper := newKeeper(s.options, s.client, s.targets, s.events, s.serverClock, func(ref cabundle.Reference) { s.loop.Changed(ref) })
 	o.Own = s.options.ownConfigurations()
 	o.Observe = func(t cabundle.Target) {
 		if slices.Contains(o.Own, t) {
@@ -191,7 +195,7 @@ func newEventRecorder(config *rest.Config, mgr manager.Manager) (_ record.EventR
 }
 
 // newKeeper returns what looks after our serving certificate, and calls changed when its CA has changed.
-func newKeeper(o *options, reader client.Client, targets *target.Client, events record.EventRecorder, changed func(cabundle.Reference)) *certs.Keeper {
+func newKeeper(o *options, reader client.Client, targets *target.Client, events record.EventRecorder, serverClock *certs.ServerClock, changed func(cabundle.Reference)) *certs.Keeper {
 	return certs.NewKeeper(certs.Options{
 		Secret:         o.caSecretName(),
 		Configurations: o.ownConfigurations(),
@@ -199,6 +203,7 @@ func newKeeper(o *options, reader client.Client, targets *target.Client, events 
 		CALifetime:     o.caLifetime,
 		LeafLifetime:   o.leafLifetime,
 		TrustDelay:     o.trustDelay,
+		Clock:          serverClock,
 		Events:         events,
 		Changed:        changed,
 	}, reader, targets, clock.RealClock{})
