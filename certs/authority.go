@@ -32,6 +32,7 @@ type authority struct {
 	trusted cabundle.Bundle
 	// signsSince is when pair began to sign; zero if that is not known.
 	signsSince time.Time
+	renewal
 }
 
 // newAuthority makes a CA that is valid from now for lifetime, and signs from now on; it trusts those of earlier that have
@@ -52,16 +53,21 @@ type content struct {
 	// What is of use even if it holds no good CA:
 	trusted cabundle.Bundle
 	next    *pair // or nil
+	renewal renewal
 }
 
-// errNoAuthority says that a Secret holds no CA yet.
-var errNoAuthority = errors.New("there is no CA in it yet")
+var (
+	// errNoAuthority says that a Secret holds no CA yet.
+	errNoAuthority = errors.New("there is no CA in it yet")
+	// errDistrusted says that a Secret holds a CA that is not to be trusted any more.
+	errDistrusted = errors.New(certificateKey + " is distrusted")
+)
 
 // parseContent reads a Secret. A next CA that is not good is as good as none.
 func parseContent(now time.Time, secret *corev1.Secret) content {
-	c := content{trusted: cabundle.ParseExisting(secret.Data[trustedKey])}
+	c := content{trusted: cabundle.ParseExisting(secret.Data[trustedKey]), renewal: parseRenewal(secret.Annotations)}
 	next, err := parsePair(now, secret.Data, nextCertificateKey, nextPrivateKeyKey, c.trusted)
-	if err == nil {
+	if err == nil && !c.renewal.distrusts(next.certificate) {
 		c.next = next
 	}
 	if len(secret.Data[certificateKey]) == 0 && len(secret.Data[privateKeyKey]) == 0 {
@@ -69,18 +75,31 @@ func parseContent(now time.Time, secret *corev1.Secret) content {
 		return c
 	}
 	signing, err := parsePair(now, secret.Data, certificateKey, privateKeyKey, c.trusted)
-	if err != nil {
+	switch {
+	case err != nil:
 		c.wrong = err
 		return c
+	case c.renewal.distrusts(signing.certificate):
+		c.wrong = errDistrusted
+		return c
 	}
-	c.authority = &authority{pair: *signing, next: c.next, trusted: c.trusted}
+	c.authority = &authority{pair: *signing, next: c.next, trusted: c.trusted, renewal: c.renewal}
 	if since, err := time.Parse(time.RFC3339, secret.Annotations[signsSinceAnnotation]); err == nil {
 		c.authority.signsSince = since
 	}
 	return c
 }
 
-// write puts a into a Secret, in place of what is there. Other keys stay.
+// distrustedBy returns c, which is wrong if memory, which may be nil, distrusts its CA: the Secret was deleted, and a replica that had
+// not looked for long has restored what it held.
+func (c content) distrustedBy(memory *authority) content {
+	if c.wrong == nil && memory != nil && memory.distrusts(c.authority.certificate) {
+		c.authority, c.wrong = nil, errDistrusted
+	}
+	return c
+}
+
+// write puts a into a Secret, in place of what is there. Other keys and annotations stay.
 func (a *authority) write(secret *corev1.Secret) (err error) {
 	if secret.Data == nil {
 		secret.Data = map[string][]byte{}
@@ -101,6 +120,7 @@ func (a *authority) write(secret *corev1.Secret) (err error) {
 	if !a.signsSince.IsZero() {
 		metav1.SetMetaDataAnnotation(&secret.ObjectMeta, signsSinceAnnotation, a.signsSince.UTC().Format(time.RFC3339))
 	}
+	a.renewal.write(secret.Annotations)
 	return nil
 }
 

@@ -16,6 +16,11 @@
 //     the CA for TrustDelay.
 //  4. drop: when no leaf of the former CA can be valid any more, the former CA leaves ca.crt.
 //
+// Whoever sets the annotation caject.io/renew-ca on the Secret gets a rotation now, for the key may have leaked: renew instead of
+// prepare, then promote, then withdraw instead of drop. That does not wait for leaves to expire, but only until each replica has
+// had the time for step 3, and it puts the former CAs into the annotation caject.io/distrust, so that they leave all targets.
+// Nothing brings back what is named there: a Secret that is restored from memory neither.
+//
 // A Secret that was emptied, deleted or damaged is restored from the memory of a replica, or else gets a new CA: see repair.
 //
 // All times are those of the API server's clock, and while the local clock does not agree with it, no step is taken and no leaf

@@ -163,7 +163,9 @@ func (o outcome) state() string {
 // lookAtAuthority reads the CA, and takes the steps that are due. If the Secret cannot be read, the CA of before stays, but
 // signs nothing.
 func (k *Keeper) lookAtAuthority(ctx context.Context) error {
-	found, err := k.store.ensure(ctx, rotation{caLifetime: k.options.CALifetime, leafLifetime: k.options.LeafLifetime}, k.view())
+	found, err := k.store.ensure(ctx, rotation{
+		caLifetime: k.options.CALifetime, leafLifetime: k.options.LeafLifetime, trustDelay: k.options.TrustDelay,
+	}, k.view())
 	k.current = found != nil
 	switch {
 	case k.current:
@@ -208,9 +210,10 @@ func (k *Keeper) untilTrusted(ca *x509.Certificate) (left time.Duration, ok bool
 func (k *Keeper) view() view {
 	trusted := k.witness.anywhere()
 	return view{
-		held:    k.authority,
-		trusted: k.trustedForLong(),
-		others:  !trusted.Empty() && (k.missing.IsZero() || k.clock.Since(k.missing) < patience),
+		held:      k.authority,
+		trusted:   k.trustedForLong(),
+		others:    !trusted.Empty() && (k.missing.IsZero() || k.clock.Since(k.missing) < patience),
+		forgotten: !trusted.Empty() && k.authority != nil && !trusted.Holds(k.authority.certificate),
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -31,7 +32,11 @@ type cluster struct {
 	secret   *corev1.Secret // nil if there is none
 	version  int
 	caBundle []caBundle // as it was at each time
-	events   []string
+	// keeps has resync not obey caject.io/distrust.
+	keeps  bool
+	events []string
+	// changed are called when the configuration has changed.
+	changed []func()
 }
 
 type caBundle struct {
@@ -51,7 +56,13 @@ func (c *cluster) put(secret *corev1.Secret) {
 		held = c.caBundle[len(c.caBundle)-1].held
 	}
 	held = cabundle.Merge(time.Now(), held, cabundle.ParseExisting(secret.Data[trustedKey]))
+	if !c.keeps {
+		held = parseRenewal(secret.Annotations).without(held)
+	}
 	c.caBundle = append(c.caBundle, caBundle{time.Now(), held})
+	for _, changed := range c.changed {
+		changed()
+	}
 }
 
 // edit changes the Secret as people do. It may make it anew.
@@ -67,6 +78,12 @@ func (c *cluster) edit(change func(*corev1.Secret)) {
 	}
 	change(secret)
 	c.put(secret)
+}
+
+func (c *cluster) deleteSecret() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.secret = nil
 }
 
 // held is the Secret now.
@@ -116,6 +133,7 @@ type member struct {
 	record.EventRecorder
 	cluster *cluster
 	skew    atomic.Int64 // by how much its clock is ahead
+	blind   atomic.Bool  // it cannot read the configuration
 	answers http.RoundTripper
 }
 
@@ -131,6 +149,19 @@ func (c *cluster) join(skew time.Duration) *member {
 	}, nil, configurationOf{m}, m)
 	m.store = &store{client: m, name: secretName, events: m, clock: server}
 	return m
+}
+
+// run has m look as it does in a process, until stop is called.
+func (m *member) run(t *testing.T) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- m.Start(ctx) }()
+	return sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // request has an answer of the API server arrive, with its Date.
@@ -209,6 +240,9 @@ type configurationOf struct{ *member }
 
 func (c configurationOf) Get(context.Context, cabundle.Target, source.Freshness) (cabundle.Object, error) {
 	c.request()
+	if c.blind.Load() {
+		return cabundle.Object{}, errors.New("no answer")
+	}
 	return cabundle.Object{Target: own, Fields: []cabundle.Field{{Webhook: "w", CABundle: c.cluster.trustedAt(0).PEM()}}}, nil
 }
 
@@ -370,4 +404,190 @@ func (c *cluster) parsed(t *testing.T) *authority {
 		t.Fatal(found.wrong)
 	}
 	return found.authority
+}
+
+// TestARequestForANewCA has two replicas renew the CA while API servers call them, each with its own idea of the configuration.
+func TestARequestForANewCA(t *testing.T) {
+	const blindFor = 20 * time.Second // which leafChange allows for
+	for sentence, test := range map[string]struct {
+		restart time.Duration // between two restarts of all; 0 for none
+		again   time.Duration // after which another request comes
+		rotates bool          // a next CA lies there already
+		blind   bool          // one cannot see for itself until the CA signs
+	}{
+		"two replicas":                        {},
+		"during a rotation":                   {rotates: true},
+		"one replica has seen nothing so far": {blind: true},
+		"all are restarted every 80 s":        {restart: 80 * time.Second},
+		"another request before it signs":     {again: 30 * time.Second},
+		"another request when it signs":       {again: 90 * time.Second},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			bubble(t, func(t *testing.T, c *cluster) {
+				var members []*member
+				var stops []func()
+				stop := func() {
+					for _, stop := range stops {
+						stop()
+					}
+				}
+				start := func() {
+					members, stops = []*member{c.join(0), c.join(0)}, nil
+					c.mu.Lock()
+					c.changed = []func(){members[0].Wake} // the other one looks when its time comes
+					c.mu.Unlock()
+					for _, m := range members {
+						stops = append(stops, m.run(t))
+					}
+				}
+				start()
+				defer func() { stop() }()
+				time.Sleep(2 * time.Minute)
+				leaked := []*pair{&c.signs(t).pair}
+				if test.rotates {
+					next, err := newPair(time.Now(), 30*24*time.Hour)
+					if err != nil {
+						t.Fatal(err)
+					}
+					leaked = append(leaked, next)
+					c.edit(func(s *corev1.Secret) {
+						a := *c.parsed(t)
+						a.next, a.trusted = next, cabundle.Merge(now, a.trusted, next.bundle())
+						_ = a.write(s)
+					})
+					time.Sleep(50 * time.Second)
+				}
+				members[1].blind.Store(test.blind)
+				c.edit(func(s *corev1.Secret) { s.Annotations[renewAnnotation] = "ticket 7" })
+				asked, restarted, signed, done := time.Now(), time.Now(), time.Time{}, time.Time{}
+				for time.Since(asked) < 6*time.Minute {
+					time.Sleep(time.Second)
+					synctest.Wait()
+					if test.restart > 0 && time.Since(restarted) > test.restart {
+						stop()
+						start()
+						restarted = time.Now()
+						time.Sleep(time.Second)
+					}
+					if test.again > 0 && time.Since(asked) > test.again {
+						test.again = 0
+						leaked = append(leaked, &c.signs(t).pair)
+						if next := c.signs(t).next; next != nil {
+							leaked = append(leaked, next)
+						}
+						c.edit(func(s *corev1.Secret) { s.Annotations[renewAnnotation] = "ticket 8" })
+					}
+					if signed.IsZero() && c.said("CAPromoted") > 0 {
+						signed = time.Now()
+					}
+					if !signed.IsZero() && time.Since(signed) > blindFor {
+						members[1].blind.Store(false)
+					}
+					if done.IsZero() && c.said("CAWithdrawn") > 0 {
+						done = time.Now()
+					}
+					for n, m := range members {
+						if m.Ready(nil) != nil {
+							continue // it is not called
+						}
+						for _, lag := range []time.Duration{0, 55 * time.Second} {
+							if err := m.served(lag); err != nil {
+								t.Fatalf("after %s, replica %d, an API server that is late by %s: %v", time.Since(asked), n, lag, err)
+							}
+						}
+					}
+				}
+				t.Logf("it signed after %s, and the CA of before was withdrawn after %s", signed.Sub(asked), done.Sub(asked))
+				found := c.signs(t)
+				if n := len(found.trusted.Certificates()); n != 1 || found.next != nil {
+					t.Errorf("%d CAs are trusted, and %v is next", n, found.next)
+				}
+				for _, p := range leaked {
+					if !found.distrusts(p.certificate) {
+						t.Error("one that may have leaked is not distrusted")
+					}
+				}
+				annotations := c.held().Annotations
+				if annotations[renewAnnotation]+annotations[renewingAnnotation] != "" {
+					t.Errorf("the request stays: %v", annotations)
+				}
+				if n := c.said("CAWithdrawn"); n != 1 {
+					t.Errorf("CAs were withdrawn %d times", n)
+				}
+				for _, m := range members {
+					if err := m.Ready(nil); err != nil {
+						t.Error(err)
+					}
+					if leaf, err := m.GetCertificate(nil); err != nil || leaf.Leaf.CheckSignatureFrom(found.certificate) != nil {
+						t.Errorf("a leaf of another CA is served (%v)", err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestADistrustedCADoesNotComeBack has the Secret damaged after a request was fulfilled; the first replica to notice has not looked
+// since before the request.
+func TestADistrustedCADoesNotComeBack(t *testing.T) {
+	for sentence, test := range map[string]struct {
+		damage func(*cluster)
+		keeps  bool // callers go on trusting it
+	}{
+		"the data is gone":   {func(c *cluster) { c.edit(func(s *corev1.Secret) { s.Data = nil }) }, false},
+		"all is gone":        {func(c *cluster) { c.edit(func(s *corev1.Secret) { s.Data, s.Annotations = nil, nil }) }, false},
+		"the Secret is gone": {(*cluster).deleteSecret, false},
+		"the Secret is gone, and callers still trust it": {(*cluster).deleteSecret, true},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			bubble(t, func(t *testing.T, c *cluster) {
+				c.keeps = test.keeps
+				frozen, works := c.join(0), c.join(0)
+				looks(t, frozen, works)
+				former := c.signs(t)
+				c.edit(func(s *corev1.Secret) { s.Annotations[renewAnnotation] = "x" })
+				for range 30 {
+					looks(t, works)
+					time.Sleep(interval)
+				}
+				wanted := c.held()
+				if !parseRenewal(wanted.Annotations).distrusts(former.certificate) {
+					t.Fatal("it was not withdrawn")
+				}
+				test.damage(c)
+				frozen.look(t.Context())
+				if !test.keeps && len(c.held().Data[certificateKey]) > 0 {
+					t.Error("a replica that knows nothing has put back a CA")
+				}
+				looks(t, works, frozen, works)
+				got := c.held()
+				if string(got.Data[certificateKey]) != string(wanted.Data[certificateKey]) {
+					t.Error("another CA signs")
+				}
+				if slices.ContainsFunc(c.signs(t).trusted.Certificates(), former.certificate.Equal) {
+					t.Error("the former one is trusted again")
+				}
+				if got.Annotations[distrustAnnotation] != wanted.Annotations[distrustAnnotation] {
+					t.Errorf("distrusted is %q, not %q", got.Annotations[distrustAnnotation], wanted.Annotations[distrustAnnotation])
+				}
+			})
+		})
+	}
+}
+
+// TestACAThatPeopleDistrustIsReplacedAtOnce names the one that signs in the annotation.
+func TestACAThatPeopleDistrustIsReplacedAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cluster) {
+		first, second := c.join(0), c.join(0)
+		looks(t, first, second)
+		before := c.signs(t)
+		c.edit(func(s *corev1.Secret) { s.Annotations[distrustAnnotation] = strings.ToUpper(before.fingerprint()) })
+		looks(t, first, second)
+		if now := c.signs(t); now.certificate.Equal(before.certificate) || now.trusted.Holds(before.certificate) {
+			t.Error("it is still there")
+		}
+		if err := errors.Join(first.served(0), second.served(0)); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -46,7 +46,7 @@ func (s *store) ensure(ctx context.Context, r rotation, v view) (*authority, err
 			return nil, err
 		}
 		now := s.clock.Now() // after the answer, which tells how the clocks stand
-		found := parseContent(now, secret)
+		found := parseContent(now, secret).distrustedBy(v.held)
 		if err := s.clock.check(); err != nil {
 			return found.authority, err
 		}
@@ -90,12 +90,16 @@ func (s *store) say(ctx context.Context, secret *corev1.Secret, step step, wrong
 		warn("Replaced the CA of caject's own certificates")
 	case adopt:
 		note("Another CA was put there; the one before stays trusted while certificates of it may be served")
+	case renew:
+		note("Made the next CA, as " + renewAnnotation + " asks; it signs once all API servers trust it")
+	case withdraw:
+		note("The CAs of before are not trusted any more, as " + renewAnnotation + " has asked; " + distrustAnnotation + " names them")
 	case prepare:
 		note("Made the next CA; it signs once all API servers trust it")
 	case promote:
 		note("The next CA signs from now on")
 	case drop:
-		note("A former CA is not trusted any more: no certificate of it can be valid")
+		note("A former CA is not trusted any more: no certificate of it can be valid, or it is named in " + distrustAnnotation)
 	}
 }
 
