@@ -101,6 +101,17 @@ func TestALeafOfAnotherCAIsServedOnceAllHaveTrustedThatForLong(t *testing.T) {
 	})
 }
 
+func TestALeafIsKeptWhileNobodyKnowsWhatCallersTrust(t *testing.T) {
+	keeping(t, func(t *testing.T, k *kept) {
+		first, second := k.secret.authority, newTestAuthority(t, now)
+		k.configuration.caBundle = append(first.trusted.PEM(), second.trusted.PEM()...)
+		k.serves(t, "at the beginning", first)
+		k.secret.authority, k.configuration.err = second, errors.New("no answer")
+		time.Sleep(time.Hour)
+		k.serves(t, "another CA signs, and our configuration cannot be read", first)
+	})
+}
+
 func TestALeafThatNobodyTrustsIsNotKept(t *testing.T) {
 	keeping(t, func(t *testing.T, k *kept) {
 		k.configuration.caBundle = k.secret.authority.trusted.PEM()

@@ -9,7 +9,7 @@ import (
 
 var (
 	errNoLeaf  = errors.New("there is no serving certificate yet")
-	errNotSeen = errors.New("a new certificate waits, the one of before is served: not all callers trust the CA that signs now")
+	errNotSeen = errors.New("a new certificate waits, the one of before is served: callers are not seen to trust the CA that signs now")
 )
 
 // changeLeaf makes a leaf where there is none, where the one there is due, or where another CA has taken over. A leaf
