@@ -28,6 +28,12 @@ func newTestAuthority(t testing.TB, at time.Time) *authority {
 	return a
 }
 
+// parseAuthority returns the CA of a Secret, or why it holds none.
+func parseAuthority(now time.Time, secret *corev1.Secret) (*authority, error) {
+	found := parseContent(now, secret)
+	return found.authority, found.wrong
+}
+
 func dataOf(t testing.TB, a *authority) map[string][]byte {
 	t.Helper()
 	return secretOf(t, a).Data
@@ -135,6 +141,7 @@ func TestParseAuthorityRefusesWhatIsNotWhole(t *testing.T) {
 			privateKeyKey:  leafKey,
 		}, "is not a CA"},
 		"an expired CA": {dataOf(t, newTestAuthority(t, now.Add(-25*time.Hour))), "expired on"},
+		"a CA that was made by a clock that is ahead": {dataOf(t, newTestAuthority(t, now.Add(2*time.Hour))), "is not valid before"},
 	}
 	for sentence, test := range tests {
 		t.Run(sentence, func(t *testing.T) {
@@ -205,9 +212,26 @@ func TestASuccessorTrustsItsPredecessor(t *testing.T) {
 }
 
 func TestRenewalIsAtTwoThirds(t *testing.T) {
-	a := newTestAuthority(t, now)
-	if got, want := renewAt(a.certificate, 24*time.Hour), now.Add(16*time.Hour); !got.Equal(want) {
-		t.Errorf("renewal at %v, want %v", got, want)
+	leaf := func(at time.Time, lifetime time.Duration) *x509.Certificate {
+		made, err := newTestAuthority(t, now).leaf(at, []string{"a"}, lifetime)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return made.Leaf
+	}
+	for sentence, test := range map[string]struct {
+		certificate *x509.Certificate
+		want        time.Time
+	}{
+		"a CA":                          {newTestAuthority(t, now).certificate, now.Add(16 * time.Hour)},
+		"a leaf":                        {leaf(now, time.Hour), now.Add(40 * time.Minute)},
+		"a leaf that lasts for seconds": {leaf(now, 6*time.Second), now.Add(4 * time.Second)},
+		"a leaf that was cut by its CA": {leaf(now.Add(21*time.Hour), 24*time.Hour), now.Add(23 * time.Hour)},
+		"what others made for an hour":  {&x509.Certificate{NotBefore: now, NotAfter: now.Add(time.Hour)}, now.Add(40 * time.Minute)},
+	} {
+		if got := renewAt(test.certificate); !got.Equal(test.want) {
+			t.Errorf("%s: renewal at %v, want %v", sentence, got, test.want)
+		}
 	}
 }
 
@@ -252,7 +276,9 @@ func TestTrust(t *testing.T) {
 	}
 	for sentence, test := range tests {
 		t.Run(sentence, func(t *testing.T) {
-			err := test.trust.verify(test.at, test.leaf, test.names)
+			witness := &configurations{called: test.names}
+			witness.seen.Store(test.trust)
+			err := witness.verify(test.at, test.leaf)
 			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error is %v, want …%s…", err, test.want)
 			}

@@ -2,8 +2,9 @@ package certs
 
 import (
 	"context"
-	"crypto/x509"
+	"crypto/tls"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,23 +19,17 @@ import (
 
 var own = cabundle.Target{Kind: cabundle.MutatingWebhookConfiguration, Name: "caject"}
 
-// fakeSecret answers with what it holds; it takes no steps, but notes what the Keeper would allow.
+// fakeSecret answers with what it holds; it takes no steps, but notes what the Keeper knows.
 type fakeSecret struct {
 	authority *authority
 	err       error
-	// ask, if set, is a CA that the Keeper is asked about at each look; trusted is its answer. others is whether it leaves the
-	// Secret to other replicas.
-	ask             *x509.Certificate
-	trusted, others bool
+	asked     view // the last time
+	looks     atomic.Int32
 }
 
-func (f *fakeSecret) ensure(_ context.Context, _ time.Time, r rotation, _ *authority) (*authority, error) {
-	if f.ask != nil {
-		f.trusted = r.trusted(f.ask)
-	}
-	if f.authority == nil {
-		f.others = r.others()
-	}
+func (f *fakeSecret) ensure(_ context.Context, _ rotation, v view) (*authority, error) {
+	f.asked = v
+	f.looks.Add(1)
 	return f.authority, f.err
 }
 
@@ -106,6 +101,17 @@ func TestALeafOfAnotherCAIsServedOnceAllHaveTrustedThatForLong(t *testing.T) {
 	})
 }
 
+func TestALeafIsKeptWhileNobodyKnowsWhatCallersTrust(t *testing.T) {
+	keeping(t, func(t *testing.T, k *kept) {
+		first, second := k.secret.authority, newTestAuthority(t, now)
+		k.configuration.caBundle = append(first.trusted.PEM(), second.trusted.PEM()...)
+		k.serves(t, "at the beginning", first)
+		k.secret.authority, k.configuration.err = second, errors.New("no answer")
+		time.Sleep(time.Hour)
+		k.serves(t, "another CA signs, and our configuration cannot be read", first)
+	})
+}
+
 func TestALeafThatNobodyTrustsIsNotKept(t *testing.T) {
 	keeping(t, func(t *testing.T, k *kept) {
 		k.configuration.caBundle = k.secret.authority.trusted.PEM()
@@ -121,7 +127,7 @@ func TestALeafIsMadeAnewIfTheClockGoesBackBeforeIt(t *testing.T) {
 		ca := newTestAuthority(t, now.Add(-5*time.Hour))
 		k.secret.authority, k.configuration.caBundle = ca, ca.trusted.PEM()
 		k.serves(t, "at the beginning", ca)
-		k.clock = clocktesting.NewFakeClock(now.Add(-2 * time.Hour))
+		k.server.local = clocktesting.NewFakeClock(now.Add(-2 * time.Hour))
 		k.serves(t, "two hours earlier", ca)
 	})
 }
@@ -153,19 +159,19 @@ func TestWhatOurConfigurationHeldOnceIsNoTrust(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ca.next, k.secret.ask = next, next.certificate
+		ca.next = next
 		k.configuration.caBundle = append(ca.trusted.PEM(), next.bundle().PEM()...)
 		k.look(t.Context())
 		k.look(t.Context()) // it is seen at the second look that it is next
 		time.Sleep(2 * time.Minute)
 		k.configuration.err = errors.New("no answer")
 		k.look(t.Context())
-		if k.secret.trusted {
+		if k.secret.asked.trusted[next.fingerprint()] {
 			t.Error("it would sign, and nobody knows whether it is trusted")
 		}
 		k.configuration.err = nil
 		k.look(t.Context())
-		if !k.secret.trusted {
+		if !k.secret.asked.trusted[next.fingerprint()] {
 			t.Error("it may not sign, though it is trusted for long")
 		}
 	})
@@ -177,17 +183,104 @@ func TestAnEmptySecretIsLeftToTheOthersForAWhile(t *testing.T) {
 		k.secret.authority, k.secret.err = nil, errOthers
 		for _, wait := range []time.Duration{0, patience - 1} {
 			time.Sleep(wait)
-			if k.look(t.Context()); !k.secret.others {
+			if k.look(t.Context()); !k.secret.asked.others {
 				t.Errorf("it makes a CA after %v", wait)
 			}
 		}
 		time.Sleep(time.Nanosecond)
-		if k.look(t.Context()); k.secret.others {
+		if k.look(t.Context()); k.secret.asked.others {
 			t.Errorf("it does not make a CA after %v", patience)
 		}
 		k.configuration.caBundle = nil
-		if k.look(t.Context()); k.secret.others {
+		if k.look(t.Context()); k.secret.asked.others {
 			t.Error("it waits for others, and nobody trusts a CA")
 		}
+	})
+}
+
+// TestNothingSpins counts the looks while something cannot be done yet.
+func TestNothingSpins(t *testing.T) {
+	for sentence, test := range map[string]struct {
+		age     time.Duration // of the CA
+		next    bool          // there is one
+		trusted bool          // by callers
+	}{
+		"all is well": {},
+		"the next CA is trusted, but not for long":               {age: 22 * time.Hour, next: true, trusted: true},
+		"the leaf ends with its CA, and the next is not trusted": {age: 22 * time.Hour, next: true},
+		"the next CA is not trusted, and a leaf lasts an hour":   {age: 15 * time.Hour, next: true},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			keeping(t, func(t *testing.T, k *kept) {
+				k.options.LeafLifetime, k.options.TrustDelay = 24*time.Hour, 4*time.Hour
+				if test.age == 15*time.Hour {
+					k.options.LeafLifetime = time.Hour
+				}
+				ca := newTestAuthority(t, now.Add(-test.age))
+				k.secret.authority, k.configuration.caBundle = ca, ca.trusted.PEM()
+				if test.next {
+					ca.next = &newTestAuthority(t, now).pair
+				}
+				if test.trusted {
+					k.configuration.caBundle = append(k.configuration.caBundle, ca.next.bundle().PEM()...)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan error)
+				go func() { done <- k.Start(ctx) }()
+				time.Sleep(39 * time.Minute)
+				before := k.secret.looks.Load()
+				var leaves []*tls.Certificate
+				for range 60 {
+					time.Sleep(time.Second)
+					synctest.Wait()
+					if leaf, err := k.GetCertificate(nil); err != nil || len(leaves) == 0 || leaves[len(leaves)-1] != leaf {
+						leaves = append(leaves, leaf)
+					}
+				}
+				if looks := k.secret.looks.Load() - before; looks < 4 || looks > 9 {
+					t.Errorf("it looked %d times in a minute", looks)
+				}
+				if len(leaves) > 2 {
+					t.Errorf("it made %d leaves in a minute", len(leaves))
+				}
+				cancel()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+func TestTheLastLeafOfACAIsFollowedByOneOfTheNext(t *testing.T) {
+	ca := newTestAuthority(t, now.Add(-22*time.Hour))
+	leaf, err := ca.leaf(now, []string{"a"}, 6*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []time.Time{now, now.Add(time.Hour), leaf.Leaf.NotAfter.Add(-time.Second)} {
+		if ca.leafDue(at, leaf.Leaf) {
+			t.Errorf("it is to be made anew %s before its end, and would end with its CA again", leaf.Leaf.NotAfter.Sub(at))
+		}
+	}
+}
+
+// TestCallersOfMetricsAreTakenToTrustAtOnce has no configuration say what they trust.
+func TestCallersOfMetricsAreTakenToTrustAtOnce(t *testing.T) {
+	keeping(t, func(t *testing.T, k *kept) {
+		keeper := NewKeeper(Options{Names: []string{"metrics.ns.svc"}, CALifetime: 24 * time.Hour, LeafLifetime: time.Hour}, nil, nil, clock.RealClock{})
+		keeper.store, k.Keeper = k.secret, keeper
+		if err := k.Ready(nil); err == nil {
+			t.Error("it is ready before there is a certificate")
+		}
+		k.serves(t, "the first", k.secret.authority)
+		k.secret.authority.next = &newTestAuthority(t, now).pair
+		k.look(t.Context())
+		k.look(t.Context())
+		if !k.secret.asked.trusted[k.secret.authority.next.fingerprint()] {
+			t.Error("the next CA has to wait")
+		}
+		k.secret.authority = newTestAuthority(t, now)
+		k.serves(t, "another CA", k.secret.authority)
 	})
 }

@@ -3,11 +3,11 @@ package certs
 import (
 	"context"
 	"fmt"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -19,38 +19,52 @@ import (
 
 // store keeps the CA in one Secret, which caject's role names: it can get, update and apply that one and no other.
 type store struct {
-	client client.Client // not backed by a cache
+	client secrets
 	name   types.NamespacedName
 	events record.EventRecorder
+	clock  *ServerClock
 }
 
-// ensure returns the CA that the Secret holds, and takes the steps that are due first, by r. held is what this process last
-// read or wrote, or nil. Of several replicas that write at once one wins, and the others read what it wrote. A CA that is
-// good, but with which something could not be done, is returned with the error; else, with an error, there is none.
-func (s *store) ensure(ctx context.Context, now time.Time, r rotation, held *authority) (*authority, error) {
+// secrets is what a store needs of a client, which is not backed by a cache.
+type secrets interface {
+	Get(context.Context, client.ObjectKey, client.Object, ...client.GetOption) error
+	Create(context.Context, client.Object, ...client.CreateOption) error
+	Update(context.Context, client.Object, ...client.UpdateOption) error
+	Apply(context.Context, runtime.ApplyConfiguration, ...client.ApplyOption) error
+}
+
+// ensure returns the CA that the Secret holds, and takes the steps that are due first, by r. Of several replicas that write at
+// once one wins, and the others read what it wrote.
+//
+// If a step fails, or must wait for the clocks to agree, although the stored CA is usable, ensure returns both the CA and the
+// error; with any other error it returns nil.
+func (s *store) ensure(ctx context.Context, r rotation, v view) (*authority, error) {
 	const tries = 10 // several steps can be due at once
 	for range tries {
 		secret, err := s.read(ctx)
 		if err != nil {
 			return nil, err
 		}
-		stored, wrong := parseAuthority(now, secret)
-		left := remains{cabundle.ParseExisting(secret.Data[trustedKey]), parseNext(now, secret)}
-		wanted, step, err := r.plan(now, stored, wrong, held, left)
+		now := s.clock.Now() // after the answer, which tells how the clocks stand
+		found := parseContent(now, secret).distrustedBy(v.held)
+		if err := s.clock.check(); err != nil {
+			return found.authority, err
+		}
+		wanted, step, err := r.plan(now, found, v)
 		if err != nil || step == nothing {
 			return wanted, err
 		}
 		if err := wanted.write(secret); err != nil {
-			return stored, err
+			return found.authority, err
 		}
 		// It carries the resourceVersion that was read.
 		err = s.client.Update(ctx, secret, client.FieldOwner(cluster.FieldManager))
 		switch {
 		case err == nil:
-			s.say(ctx, secret, step, wrong)
-			held = wanted
+			s.say(ctx, secret, step, found.wrong)
+			v.held = wanted
 		case !apierrors.IsConflict(err) && !apierrors.IsNotFound(err):
-			return stored, fmt.Errorf("update Secret %s: %w", s.name, err)
+			return found.authority, fmt.Errorf("update Secret %s: %w", s.name, err)
 		}
 	}
 	return nil, fmt.Errorf("update Secret %s: others changed it %d times in a row", s.name, tries)
@@ -76,12 +90,16 @@ func (s *store) say(ctx context.Context, secret *corev1.Secret, step step, wrong
 		warn("Replaced the CA of caject's own certificates")
 	case adopt:
 		note("Another CA was put there; the one before stays trusted while certificates of it may be served")
+	case renew:
+		note("Made the next CA, as " + renewAnnotation + " asks; it signs once all API servers trust it")
+	case withdraw:
+		note("The CAs of before are not trusted any more, as " + renewAnnotation + " has asked; " + distrustAnnotation + " names them")
 	case prepare:
 		note("Made the next CA; it signs once all API servers trust it")
 	case promote:
 		note("The next CA signs from now on")
 	case drop:
-		note("A former CA is not trusted any more: no certificate of it can be valid")
+		note("A former CA is not trusted any more: no certificate of it can be valid, or it is named in " + distrustAnnotation)
 	}
 }
 

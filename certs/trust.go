@@ -3,7 +3,6 @@ package certs
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -35,29 +34,32 @@ func (t *trust) add(configuration cabundle.Target, object cabundle.Object) {
 	}
 }
 
-// holds reports that each webhook trusts ca.
-func (t *trust) holds(ca *x509.Certificate) bool {
-	return t.exists() && !slices.ContainsFunc(t.webhooks, func(w webhookTrust) bool { return !w.trusted.Holds(ca) })
+// inAll returns the CAs that each webhook trusts.
+func (t *trust) inAll() []*x509.Certificate {
+	if !t.exists() {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(t.webhooks[0].trusted.Certificates()), func(ca *x509.Certificate) bool {
+		return slices.ContainsFunc(t.webhooks, func(w webhookTrust) bool { return !w.trusted.Holds(ca) })
+	})
 }
 
-// any reports that a webhook trusts some CA: somebody has put it there.
-func (t *trust) any() bool {
-	return t != nil && slices.ContainsFunc(t.webhooks, func(w webhookTrust) bool { return !w.trusted.Empty() })
+// inAny returns the CAs that some webhook trusts: somebody has put them there.
+func (t *trust) inAny() cabundle.Bundle {
+	var all []*x509.Certificate
+	for _, webhook := range t.webhooks {
+		all = append(all, webhook.trusted.Certificates()...)
+	}
+	return bundleOf(all...)
 }
 
-// exists reports that the configuration that must be there is, with webhooks.
+// exists reports whether the configuration that must be there is, with webhooks.
 func (t *trust) exists() bool {
-	return t != nil && slices.ContainsFunc(t.webhooks, func(w webhookTrust) bool { return w.configuration == t.configuration })
+	return slices.ContainsFunc(t.webhooks, func(w webhookTrust) bool { return w.configuration == t.configuration })
 }
 
 // verify returns why the API server would not accept leaf under each of names at now, or nil if it would.
 func (t *trust) verify(now time.Time, leaf *tls.Certificate, names []string) error {
-	if leaf == nil {
-		return errors.New("there is no serving certificate yet")
-	}
-	if t == nil {
-		return errors.New("the webhook configuration has not been read yet")
-	}
 	if !t.exists() {
 		return fmt.Errorf("%s does not exist, or has no webhooks", t.configuration)
 	}

@@ -24,7 +24,7 @@ type certificates interface {
 }
 
 // source returns what serves the certificate, or nil if m asks for none. c is not backed by a cache.
-func (m *metricsTLS) source(c client.Client, caLifetime time.Duration, events record.EventRecorder) (certificates, error) {
+func (m *metricsTLS) source(c client.Client, caLifetime time.Duration, events record.EventRecorder, serverClock *certs.ServerClock) (certificates, error) {
 	switch {
 	case m.fromFiles():
 		watcher, err := certwatcher.New(m.certFile, m.keyFile)
@@ -38,6 +38,7 @@ func (m *metricsTLS) source(c client.Client, caLifetime time.Duration, events re
 			Names:        m.dnsNames,
 			CALifetime:   max(caLifetime, m.leafDuration),
 			LeafLifetime: m.leafDuration,
+			Clock:        serverClock,
 			Events:       events,
 		}, c, nil, clock.RealClock{}), nil
 	}
@@ -45,12 +46,12 @@ func (m *metricsTLS) source(c client.Client, caLifetime time.Duration, events re
 }
 
 // addMetricsServer serves /metrics, unless it is switched off. c is not backed by a cache.
-func addMetricsServer(mgr manager.Manager, o *options, c client.Client, events record.EventRecorder) error {
+func addMetricsServer(mgr manager.Manager, o *options, c client.Client, events record.EventRecorder, serverClock *certs.ServerClock) error {
 	if o.metricsListenAddress == "0" {
 		return nil
 	}
 	options := metricsserver.Options{BindAddress: o.metricsListenAddress}
-	source, err := o.metricsTLS.source(c, o.caLifetime, events)
+	source, err := o.metricsTLS.source(c, o.caLifetime, events, serverClock)
 	if err != nil {
 		return err
 	}
