@@ -91,29 +91,6 @@ func StartControlPlane(root, dir string) (*ControlPlane, error) {
 	return c, nil
 }
 
-// AuditLog is the file, within Dir, of all that caject asks of the API server: one audit event a line, as JSON.
-const AuditLog = "audit.log"
-
-// auditCaject has the API server write AuditLog.
-func auditCaject(apiServer *envtest.APIServer, dir string) error {
-	policy := filepath.Join(dir, "audit-policy.yaml")
-	err := os.WriteFile(policy, []byte(`apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived]
-rules:
-  - level: Metadata
-    users: ["system:serviceaccount:`+Namespace+`:caject"]
-  - level: None
-`), 0o600)
-	if err != nil {
-		return err
-	}
-	apiServer.Configure().
-		Set("audit-policy-file", policy).
-		Set("audit-log-path", filepath.Join(dir, AuditLog))
-	return nil
-}
-
 // Stop ends both programs and removes etcd's data.
 func (c *ControlPlane) Stop() error {
 	return errors.Join(c.env.Stop(), os.RemoveAll(c.env.ControlPlane.Etcd.DataDir))
