@@ -18,7 +18,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/caject/caject/test/playground"
@@ -42,7 +41,7 @@ const (
 // rig is a world whose caject reaches the API server through a proxy.
 type rig struct {
 	world      *trial.World
-	proxy      *proxy
+	proxy      *trial.Proxy
 	census     *trial.Census
 	population *trial.Population
 	caBefore   string // the CA that must be there again; empty if any will do
@@ -124,7 +123,7 @@ func newRig(t *testing.T, replicas int, released bool) *rig {
 		if err := r.world.Close(); err != nil {
 			t.Error(err)
 		}
-		r.proxy.close()
+		r.proxy.Close()
 	})
 	r.census = trial.NewCensus(r.world.Client)
 	r.population = trial.NewPopulation(r.world.Client, r.census)
@@ -144,17 +143,10 @@ func newRig(t *testing.T, replicas int, released bool) *rig {
 // interpose has caject reach the API server through a proxy.
 func (r *rig) interpose(w *trial.World) error {
 	var err error
-	if r.proxy, err = newProxy(w.Control.Config); err != nil {
+	if r.proxy, err = trial.NewProxy(w.Control.Config); err != nil {
 		return err
 	}
-	config, err := clientcmd.LoadFromFile(w.Installation.Kubeconfig)
-	if err != nil {
-		return err
-	}
-	cluster := config.Clusters["playground"]
-	cluster.Server = r.proxy.server.URL
-	cluster.CertificateAuthorityData = r.proxy.ca()
-	return clientcmd.WriteToFile(*config, w.Installation.Kubeconfig)
+	return r.proxy.Kubeconfig(w.Installation.Kubeconfig, w.Installation.Kubeconfig)
 }
 
 func source(n int) string { return fmt.Sprintf("source%d", n) }
