@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -51,9 +52,12 @@ type ControlPlane struct {
 	root string
 }
 
+// silence says that envtest is to log nowhere, or it complains that nobody has told it. Several control planes may start at once.
+var silence sync.Once
+
 // StartControlPlane starts etcd and kube-apiserver. The files go to dir, which exists; the logs to dir/*.log.
 func StartControlPlane(root, dir string) (*ControlPlane, error) {
-	log.SetLogger(logr.Discard()) // or envtest complains that nobody has said where to log to
+	silence.Do(func() { log.SetLogger(logr.Discard()) })
 	env := &envtest.Environment{
 		BinaryAssetsDirectory:    filepath.Join(root, "bin"),
 		ControlPlaneStartTimeout: time.Minute,

@@ -155,6 +155,13 @@ func (p *Proxy) feel() {
 	p.felt++
 }
 
+// Felt reports whether caject has felt the trouble.
+func (p *Proxy) Felt() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.felt > 0
+}
+
 // Relieve ends the trouble. The error says that caject has not felt any of it.
 func (p *Proxy) Relieve() error {
 	p.Set(Trouble{})

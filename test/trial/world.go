@@ -149,12 +149,16 @@ func (w *World) Proxy(replica *playground.Replica) *Proxy {
 	return w.proxies[replica]
 }
 
-// Leader returns the replica that leads, in a world with proxies: the one that has written the Lease last. It is nil while none has.
+// renewal is within what time a replica that leads has renewed its Lease; it tries to every two seconds.
+const renewal = 5 * time.Second
+
+// Leader returns the replica that leads, in a world with proxies: the one that has written the Lease last. It is nil while none
+// renews it.
 func (w *World) Leader() *playground.Replica {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var leader *playground.Replica
-	var last time.Time
+	last := time.Now().Add(-renewal)
 	for replica, proxy := range w.proxies {
 		if renewed := proxy.Renewed(); renewed.After(last) {
 			leader, last = replica, renewed
