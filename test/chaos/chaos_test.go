@@ -31,6 +31,8 @@ const (
 	patience = 40 * time.Second
 	// sources are rotated by each fault.
 	sources = 5
+	// quietSpan is how long nothing changes after all faults, once nothing was written for as long as calm, or restless is over.
+	quietSpan, calm, restless = 20 * time.Second, 10 * time.Second, time.Minute
 	// spareGoroutines, and spareMemory or with the race detector spareWithRace (bytes), are how much more caject may have after a
 	// fault than before all of them: it keeps some connections, the bundles grow, and Go gives back memory when it likes.
 	spareGoroutines = 30
@@ -77,11 +79,29 @@ func TestFaults(t *testing.T) {
 			}
 		}
 	}
+	silence := r.quiet(t)
 	states, err := r.census.Result()
 	if err != nil {
 		t.Fatal(err)
 	}
-	printTable(faults, rows, states)
+	printTable(faults, rows, states, silence)
+}
+
+// quiet fails the test unless caject is silent after all that has happened.
+func (r *rig) quiet(t *testing.T) playground.Silence {
+	t.Helper()
+	quiet, err := r.world.Quiet()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := quiet.Settle(t.Context(), r.world.Control, calm, restless); err != nil {
+		t.Fatal(err)
+	}
+	silence, err := quiet.Watch(t.Context(), r.world.Control, quietSpan)
+	if err != nil {
+		t.Error(err)
+	}
+	return silence
 }
 
 func setting(t *testing.T, name string, otherwise int) int {
@@ -259,7 +279,7 @@ func (r *rig) settled(t *testing.T, rested trial.Use) (use trial.Use) {
 }
 
 // printTable shows what came of each fault.
-func printTable(faults []fault, rows []row, states int) {
+func printTable(faults []fault, rows []row, states int, silence playground.Silence) {
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "fault\ttried\tworst time to heal\tgoroutines before, after\tRssAnon before, after")
 	for i, f := range faults {
@@ -268,4 +288,5 @@ func printTable(faults []fault, rows []row, states int) {
 	}
 	_ = table.Flush()
 	fmt.Printf("%d states of targets were looked at. None was half written, and none had lost a certificate.\n", states)
+	fmt.Printf("After all faults: %s.\n", silence)
 }

@@ -143,7 +143,10 @@ func (s *stage) minutes(t *testing.T, faulty, scenarios []scenario) row {
 	if _, err := s.leader(t.Context()); err != nil {
 		t.Error(err) // one that begins to lead has something to say
 	}
-	quiet := playground.Quiet{Replicas: s.replicas, Interval: interval}
+	quiet, err := s.world.Quiet()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := quiet.Settle(t.Context(), s.world.Control, calm, restless); err != nil {
 		t.Fatal(err)
 	}

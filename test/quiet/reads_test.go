@@ -45,7 +45,10 @@ func readOnce(t *testing.T, policy string, kinds []trial.Kind) {
 	if err := a.crowd(t.Context(), targets, kinds, first); err != nil {
 		t.Fatal(err)
 	}
-	quiet := playground.Quiet{Replicas: 1, Interval: often}
+	quiet, err := s.world.Quiet()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := quiet.Settle(t.Context(), control, 3*often, restless); err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -195,6 +196,24 @@ func (w *World) Logs() string {
 		text += fmt.Sprintf("--- %s\n%s\n", filepath.Base(file), log[max(0, len(log)-most):])
 	}
 	return text
+}
+
+// Quiet says what all caject may ask of the API server while nothing changes, by the arguments that they run with.
+func (w *World) Quiet() (playground.Quiet, error) {
+	q := playground.Quiet{Replicas: len(w.Replicas.All())}
+	for _, arg := range w.Installation.Args {
+		if value, ok := strings.CutPrefix(arg, "--resync-interval="); ok {
+			var err error
+			if q.Interval, err = time.ParseDuration(value); err != nil {
+				return q, err
+			}
+		}
+		q.SecureMetrics = q.SecureMetrics || arg == "--metrics-authorization"
+	}
+	if q.Interval == 0 {
+		return q, errors.New("the chart's arguments have no --resync-interval")
+	}
+	return q, nil
 }
 
 // Use is what all caject take together.
