@@ -33,7 +33,7 @@ type Silence struct {
 	// Reads is how often the source that was read most often was, besides that of caject's own CA; Source is which.
 	Reads  int
 	Source string
-	// Rate is the same per replica and interval.
+	// Rate is the same per replica and interval, or in the span if that is shorter.
 	Rate float64
 }
 
@@ -135,7 +135,7 @@ func (q Quiet) Judge(requests []Request, span time.Duration) (Silence, error) {
 			errs = append(errs, fmt.Errorf("get %s: %s, where %d would do", source, times(reads[source]), most))
 		}
 	}
-	s.Rate = float64(s.Reads) / (float64(q.Replicas) * span.Seconds() / q.Interval.Seconds())
+	s.Rate = float64(s.Reads) / (float64(q.Replicas) * max(1, span.Seconds()/q.Interval.Seconds()))
 	if len(errs) > 0 {
 		return s, fmt.Errorf("in %s in which nothing changed, caject (%d replicas, an interval of %s) asked of the API server:\n%w",
 			span.Round(time.Second), q.Replicas, q.Interval, errors.Join(errs...))
