@@ -87,9 +87,15 @@ func TestFaults(t *testing.T) {
 	printTable(faults, rows, states, silence)
 }
 
-// quiet fails the test unless caject is silent after all that has happened.
+// quiet fails the test unless caject is silent after all that has happened, two rotations at once being the last of it.
 func (r *rig) quiet(t *testing.T) playground.Silence {
 	t.Helper()
+	for range 2 {
+		if err := r.rotate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.wait(t, patience)
 	quiet, err := r.world.Quiet()
 	if err != nil {
 		t.Fatal(err)

@@ -46,6 +46,11 @@ func (r *rig) faults(long bool) []fault {
 			end:   r.startEtcd,
 		},
 		{name: "caject killed amid rotation, started again", begin: r.killCaject, end: r.restartCaject, lasts: time.Second},
+		// Those that start anew agree on all; the faults that they live through come last, and the quiet span follows.
+		{
+			name: "CA Secret read-only, caject restarted, then the Secret emptied", lasts: 4 * time.Second,
+			begin: r.readOnly, during: r.emptySecret, end: r.writable,
+		},
 		r.link("connection cut", trial.Trouble{Cut: true}),
 		r.link("connection hangs", trial.Trouble{Hang: true}),
 		r.link("connection slow (up to 500 ms a write)", trial.Trouble{Delay: 500 * time.Millisecond}),
@@ -53,10 +58,6 @@ func (r *rig) faults(long bool) []fault {
 		r.link("watches expired (410)", trial.Trouble{Watch: http.StatusGone}),
 		r.link("API server overloaded (429)", trial.Trouble{Answer: http.StatusTooManyRequests}),
 		r.link("API server unavailable (503)", trial.Trouble{Answer: http.StatusServiceUnavailable}),
-		{
-			name: "CA Secret read-only, caject restarted, then the Secret emptied", lasts: 4 * time.Second,
-			begin: r.readOnly, during: r.emptySecret, end: r.writable,
-		},
 	}...)
 }
 
