@@ -39,6 +39,10 @@ bench: build assets ## Measure the handler, then start, memory and filling with 
 chaos: assets bin/gotestsum ## Have thirteen things go wrong around caject, ROUNDS times each, and print how soon all is right again. ROUNDS=3, REPLICAS=1.
 	@cd test && CHAOS_ROUNDS=$(or $(ROUNDS),3) CHAOS_REPLICAS=$(REPLICAS) ../bin/gotestsum --format standard-verbose -- -race -count=1 -timeout 60m ./chaos
 
+.PHONY: quiet
+quiet: assets bin/gotestsum ## Let things happen around 1, 2 and 3 caject, and see that all are silent afterwards, for QUIET_SPAN (60s). REPLICAS=n: that many only.
+	@cd test && QUIET_SPAN=$(or $(QUIET_SPAN),60s) QUIET_REPLICAS='$(if $(filter file,$(origin REPLICAS)),1 2 3,$(REPLICAS))' ../bin/gotestsum --format standard-verbose -- -race -count=1 -parallel 4 -timeout 60m ./quiet
+
 .PHONY: load
 load: build assets ## Fill 2,000 objects from 200 sources, 1,000 creates at full speed and a CRD as large as etcd takes; prints latencies.
 	@cd test && go build -o ../bin/load ./cmd/load

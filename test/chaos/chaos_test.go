@@ -18,7 +18,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/caject/caject/test/playground"
@@ -32,6 +31,8 @@ const (
 	patience = 40 * time.Second
 	// sources are rotated by each fault.
 	sources = 5
+	// quietSpan is how long nothing changes after all faults, once nothing was written for as long as calm, or restless is over.
+	quietSpan, calm, restless = 20 * time.Second, 10 * time.Second, time.Minute
 	// spareGoroutines, and spareMemory or with the race detector spareWithRace (bytes), are how much more caject may have after a
 	// fault than before all of them: it keeps some connections, the bundles grow, and Go gives back memory when it likes.
 	spareGoroutines = 30
@@ -42,7 +43,7 @@ const (
 // rig is a world whose caject reaches the API server through a proxy.
 type rig struct {
 	world      *trial.World
-	proxy      *proxy
+	proxy      *trial.Proxy
 	census     *trial.Census
 	population *trial.Population
 	caBefore   string // the CA that must be there again; empty if any will do
@@ -78,11 +79,35 @@ func TestFaults(t *testing.T) {
 			}
 		}
 	}
+	silence := r.quiet(t)
 	states, err := r.census.Result()
 	if err != nil {
 		t.Fatal(err)
 	}
-	printTable(faults, rows, states)
+	printTable(faults, rows, states, silence)
+}
+
+// quiet fails the test unless caject is silent after all that has happened, two rotations at once being the last of it.
+func (r *rig) quiet(t *testing.T) playground.Silence {
+	t.Helper()
+	for range 2 {
+		if err := r.rotate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.wait(t, patience)
+	quiet, err := r.world.Quiet()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := quiet.Settle(t.Context(), r.world.Control, calm, restless); err != nil {
+		t.Fatal(err)
+	}
+	silence, err := quiet.Watch(t.Context(), r.world.Control, quietSpan)
+	if err != nil {
+		t.Error(err)
+	}
+	return silence
 }
 
 func setting(t *testing.T, name string, otherwise int) int {
@@ -124,7 +149,7 @@ func newRig(t *testing.T, replicas int, released bool) *rig {
 		if err := r.world.Close(); err != nil {
 			t.Error(err)
 		}
-		r.proxy.close()
+		r.proxy.Close()
 	})
 	r.census = trial.NewCensus(r.world.Client)
 	r.population = trial.NewPopulation(r.world.Client, r.census)
@@ -144,17 +169,10 @@ func newRig(t *testing.T, replicas int, released bool) *rig {
 // interpose has caject reach the API server through a proxy.
 func (r *rig) interpose(w *trial.World) error {
 	var err error
-	if r.proxy, err = newProxy(w.Control.Config); err != nil {
+	if r.proxy, err = trial.NewProxy(w.Control.Config); err != nil {
 		return err
 	}
-	config, err := clientcmd.LoadFromFile(w.Installation.Kubeconfig)
-	if err != nil {
-		return err
-	}
-	cluster := config.Clusters["playground"]
-	cluster.Server = r.proxy.server.URL
-	cluster.CertificateAuthorityData = r.proxy.ca()
-	return clientcmd.WriteToFile(*config, w.Installation.Kubeconfig)
+	return r.proxy.Kubeconfig(w.Installation.Kubeconfig, w.Installation.Kubeconfig)
 }
 
 func source(n int) string { return fmt.Sprintf("source%d", n) }
@@ -267,7 +285,7 @@ func (r *rig) settled(t *testing.T, rested trial.Use) (use trial.Use) {
 }
 
 // printTable shows what came of each fault.
-func printTable(faults []fault, rows []row, states int) {
+func printTable(faults []fault, rows []row, states int, silence playground.Silence) {
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "fault\ttried\tworst time to heal\tgoroutines before, after\tRssAnon before, after")
 	for i, f := range faults {
@@ -276,4 +294,5 @@ func printTable(faults []fault, rows []row, states int) {
 	}
 	_ = table.Flush()
 	fmt.Printf("%d states of targets were looked at. None was half written, and none had lost a certificate.\n", states)
+	fmt.Printf("After all faults: %s.\n", silence)
 }

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/caject/caject/test/playground"
+	"github.com/caject/caject/test/trial"
 )
 
 // fault is something that goes wrong for a while.
@@ -45,17 +46,18 @@ func (r *rig) faults(long bool) []fault {
 			end:   r.startEtcd,
 		},
 		{name: "caject killed amid rotation, started again", begin: r.killCaject, end: r.restartCaject, lasts: time.Second},
-		r.link("connection cut", trouble{cut: true}),
-		r.link("connection hangs", trouble{hang: true}),
-		r.link("connection slow (up to 500 ms a write)", trouble{delay: 500 * time.Millisecond}),
-		r.link("connection garbles a third of the writes", trouble{garble: true}),
-		r.link("watches expired (410)", trouble{watch: http.StatusGone}),
-		r.link("API server overloaded (429)", trouble{answer: http.StatusTooManyRequests}),
-		r.link("API server unavailable (503)", trouble{answer: http.StatusServiceUnavailable}),
+		// Those that start anew agree on all; the faults that they live through come last, and the quiet span follows.
 		{
 			name: "CA Secret read-only, caject restarted, then the Secret emptied", lasts: 4 * time.Second,
 			begin: r.readOnly, during: r.emptySecret, end: r.writable,
 		},
+		r.link("connection cut", trial.Trouble{Cut: true}),
+		r.link("connection hangs", trial.Trouble{Hang: true}),
+		r.link("connection slow (up to 500 ms a write)", trial.Trouble{Delay: 500 * time.Millisecond}),
+		r.link("connection garbles a third of the writes", trial.Trouble{Garble: true}),
+		r.link("watches expired (410)", trial.Trouble{Watch: http.StatusGone}),
+		r.link("API server overloaded (429)", trial.Trouble{Answer: http.StatusTooManyRequests}),
+		r.link("API server unavailable (503)", trial.Trouble{Answer: http.StatusServiceUnavailable}),
 	}...)
 }
 
@@ -69,11 +71,11 @@ func (r *rig) frozen(lasts time.Duration) fault {
 }
 
 // link is trouble between caject and the API server.
-func (r *rig) link(name string, t trouble) fault {
+func (r *rig) link(name string, t trial.Trouble) fault {
 	return fault{
 		name: name, lasts: 4 * time.Second,
-		begin: func(context.Context) error { r.proxy.set(t); return nil },
-		end:   func(context.Context) error { return r.proxy.relieve() },
+		begin: func(context.Context) error { r.proxy.Set(t); return nil },
+		end:   func(context.Context) error { return r.proxy.Relieve() },
 	}
 }
 

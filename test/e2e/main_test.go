@@ -78,7 +78,7 @@ func runTests(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	code = m.Run()
-	if err := checkAudit(shared.control.Dir); err != nil {
+	if err := checkAudit(shared.control); err != nil {
 		return 1, err
 	}
 	return code, nil

@@ -1,13 +1,9 @@
 package e2e
 
 import (
-	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -197,44 +193,32 @@ func everywhere(rights []string, resource string) []string {
 
 // checkAudit reads the audit log of the API server, and returns an error for whatever caject asked for in all tests that
 // it should not ask for.
-func checkAudit(dir string) error {
-	file, err := os.Open(filepath.Join(dir, playground.AuditLog))
+func checkAudit(control *playground.ControlPlane) error {
+	all, err := control.Requests(playground.Mark{}, playground.Mark{})
 	if err != nil {
 		return err
 	}
-	defer file.Close()
 	var errs []error
-	requests := map[string]int{}
-	lines := bufio.NewScanner(file)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		var event struct {
-			Verb           string
-			ObjectRef      struct{ Resource, Namespace, Name string }
-			ResponseStatus struct{ Code int }
-		}
-		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
-			return err
-		}
-		object := event.ObjectRef
-		requests[event.Verb+" "+object.Resource]++
-		own := object.Namespace == playground.Namespace && object.Name == "caject-ca"
+	counts := map[string]int{}
+	for _, r := range all {
+		counts[r.Verb+" "+r.Resource]++
+		own := r.Namespace == playground.Namespace && r.Name == "caject-ca"
 		switch {
-		case event.ResponseStatus.Code == http.StatusForbidden:
-			errs = append(errs, fmt.Errorf("the chart's role does not allow what caject asks for: %s", lines.Text()))
-		case object.Resource == "secrets" && (object.Name == "" || event.Verb != "get" && !own),
-			object.Resource == "certificates" && (object.Name == "" || event.Verb != "get"),
-			object.Resource == "":
-			errs = append(errs, fmt.Errorf("caject asked for %s", lines.Text()))
+		case r.Code == http.StatusForbidden:
+			errs = append(errs, fmt.Errorf("the chart's role does not allow what caject asks for: %+v", r))
+		case r.Resource == "secrets" && (r.Name == "" || r.Verb != "get" && !own),
+			r.Resource == "certificates" && (r.Name == "" || r.Verb != "get"),
+			r.Resource == "":
+			errs = append(errs, fmt.Errorf("caject asked for %+v", r))
 		}
 	}
-	fmt.Printf("requests of caject: %v\n", requests)
+	fmt.Printf("requests of caject: %v\n", counts)
 	for _, expected := range []string{"get secrets", "watch customresourcedefinitions", "update secrets", "patch mutatingwebhookconfigurations"} {
-		if requests[expected] == 0 {
+		if counts[expected] == 0 {
 			errs = append(errs, fmt.Errorf("the audit log holds no %s: it does not show what it should", expected))
 		}
 	}
-	return errors.Join(append(errs, lines.Err())...)
+	return errors.Join(errs...)
 }
 
 // TestUnannotatedObjectsCostNoCall counts the requests that reach caject.

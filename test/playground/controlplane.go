@@ -52,13 +52,12 @@ type ControlPlane struct {
 	root string
 }
 
-// quiet has envtest log nothing: it complains while nobody has said where to log to. Once, for tests start control planes side by
-// side.
-var quiet = sync.OnceFunc(func() { log.SetLogger(logr.Discard()) })
+// silence says that envtest is to log nowhere, or it complains that nobody has told it. Several control planes may start at once.
+var silence sync.Once
 
 // StartControlPlane starts etcd and kube-apiserver. The files go to dir, which exists; the logs to dir/*.log.
 func StartControlPlane(root, dir string) (*ControlPlane, error) {
-	quiet()
+	silence.Do(func() { log.SetLogger(logr.Discard()) })
 	env := &envtest.Environment{
 		BinaryAssetsDirectory:    filepath.Join(root, "bin"),
 		ControlPlaneStartTimeout: time.Minute,
@@ -94,29 +93,6 @@ func StartControlPlane(root, dir string) (*ControlPlane, error) {
 		return nil, errors.Join(err, env.Stop())
 	}
 	return c, nil
-}
-
-// AuditLog is the file, within Dir, of all that caject asks of the API server: one audit event a line, as JSON.
-const AuditLog = "audit.log"
-
-// auditCaject has the API server write AuditLog.
-func auditCaject(apiServer *envtest.APIServer, dir string) error {
-	policy := filepath.Join(dir, "audit-policy.yaml")
-	err := os.WriteFile(policy, []byte(`apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived]
-rules:
-  - level: Metadata
-    users: ["system:serviceaccount:`+Namespace+`:caject"]
-  - level: None
-`), 0o600)
-	if err != nil {
-		return err
-	}
-	apiServer.Configure().
-		Set("audit-policy-file", policy).
-		Set("audit-log-path", filepath.Join(dir, AuditLog))
-	return nil
 }
 
 // Stop ends both programs and removes etcd's data.

@@ -13,6 +13,7 @@ import (
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/caject/caject/test/playground"
 	"github.com/caject/caject/test/trial"
 )
 
@@ -29,10 +30,17 @@ type Options struct {
 	// SpareMemory is how much more of its own memory (RssAnon, in bytes) caject may have at the end than after a fifth of the
 	// time: it is not the same for each build, and Go gives back memory when it likes.
 	SpareMemory int64
+	// Lifetime is for how long the CAs are valid. If it is short, they expire and are dropped; each source is to be rotated long
+	// before.
+	Lifetime time.Duration
 }
 
-// caLifetime is short, so that certificates expire and are dropped. Each source is rotated long before.
-const caLifetime = 3 * time.Minute
+const (
+	// quietSpan is how long nothing changes in the end, once nothing was written for as long as calm, or restless is over.
+	quietSpan, calm, restless = 20 * time.Second, 10 * time.Second, time.Minute
+	// lasting is for how long the CAs of the quiet span are valid.
+	lasting = time.Hour
+)
 
 // soak is a run.
 type soak struct {
@@ -44,6 +52,7 @@ type soak struct {
 	changes    map[string]int
 	samples    []sample
 	worst      time.Duration
+	silence    playground.Silence
 }
 
 // sample is what caject took at some time.
@@ -56,7 +65,7 @@ type sample struct {
 func Run(ctx context.Context, w *trial.World, o Options, out io.Writer) error {
 	census := trial.NewCensus(w.Client)
 	s := &soak{Options: o, world: w, census: census, population: trial.NewPopulation(w.Client, census), changes: map[string]int{}}
-	s.population.Lifetime = caLifetime
+	s.population.Lifetime = o.Lifetime
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go census.Run(ctx)
@@ -64,6 +73,9 @@ func Run(ctx context.Context, w *trial.World, o Options, out io.Writer) error {
 		return err
 	}
 	err := s.churn(ctx)
+	if err == nil {
+		err = s.quiet(ctx)
+	}
 	states, wrong := census.Result()
 	err = errors.Join(err, wrong, s.grown())
 	s.summary(out, states, err)
@@ -158,6 +170,35 @@ func (s *soak) right(ctx context.Context) error {
 	return nil
 }
 
+// quiet gives all sources CAs that last, waits until the others have expired, and sees that caject is silent then.
+func (s *soak) quiet(ctx context.Context) error {
+	s.population.Lifetime = lasting
+	for source := range s.Sources {
+		if err := s.population.Rotate(ctx, name(source)); err != nil {
+			return err
+		}
+	}
+	if err := s.right(ctx); err != nil {
+		return err
+	}
+	if s.Lifetime < lasting {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(s.Lifetime):
+		}
+	}
+	quiet, err := s.world.Quiet()
+	if err != nil {
+		return err
+	}
+	if err := quiet.Settle(ctx, s.world.Control, calm, restless); err != nil {
+		return err
+	}
+	s.silence, err = quiet.Watch(ctx, s.world.Control, quietSpan)
+	return err
+}
+
 // spareGoroutines is how many more caject may have at the end than after a fifth of the time.
 const spareGoroutines = 30
 
@@ -192,6 +233,9 @@ func (s *soak) summary(out io.Writer, states int, err error) {
 	gaps, longest := s.census.Gaps()
 	fmt.Fprintf(out, "%d of the placeholders were not replaced in the same request; what they had replaced was back after %.0f ms at most.\n",
 		gaps, float64(longest.Microseconds())/1000)
+	if s.silence.Span > 0 {
+		fmt.Fprintf(out, "After all changes: %s.\n", s.silence)
+	}
 	if err != nil {
 		fmt.Fprintf(out, "WRONG: %v\n", err)
 		return

@@ -10,7 +10,7 @@ import (
 	"github.com/caject/caject/test/trial"
 )
 
-// TestAShortSoak is half a minute of it, with two caject.
+// TestAShortSoak is half a minute of it, with two caject. No CA expires.
 func TestAShortSoak(t *testing.T) {
 	root, err := playground.Root()
 	if err != nil {
@@ -26,7 +26,7 @@ func TestAShortSoak(t *testing.T) {
 	}
 	var summary strings.Builder
 	err = Run(t.Context(), w, Options{
-		Duration: 30 * time.Second, Sources: 5, Pause: 50 * time.Millisecond, Patience: time.Minute, SpareMemory: 128 << 20,
+		Duration: 30 * time.Second, Sources: 5, Pause: 50 * time.Millisecond, Patience: time.Minute, SpareMemory: 128 << 20, Lifetime: time.Hour,
 	}, &summary)
 	if err != nil {
 		t.Errorf("%v\n%s", err, w.Logs())

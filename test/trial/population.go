@@ -64,8 +64,11 @@ func (p *Population) writeSource(ctx context.Context, name string, write func(co
 	return write(ctx, playground.NewSecret(Namespace, name, ca))
 }
 
-// Kinds make a target of each kind, with a given name and annotations.
-var Kinds = []func(name string, annotations map[string]string) client.Object{
+// Kind makes a target of one kind, with a given name and annotations.
+type Kind func(name string, annotations map[string]string) client.Object
+
+// Kinds are all: CRDs, APIServices, and validating and mutating webhook configurations.
+var Kinds = []Kind{
 	func(name string, annotations map[string]string) client.Object {
 		return playground.NewCRD(name, annotations)
 	},

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -29,7 +31,11 @@ type World struct {
 	Client       client.WithWatch // the admin's
 	Program      string
 
-	dir string
+	dir     string
+	proxied bool
+	mu      sync.Mutex
+	proxies map[*playground.Replica]*Proxy
+	started int // proxies, ever
 }
 
 // Options say what NewWorld makes.
@@ -42,6 +48,8 @@ type Options struct {
 	Values []string
 	// Args are added to those of the chart.
 	Args []string
+	// Proxies has each caject reach the API server through a proxy of its own: see [World.Proxy].
+	Proxies bool
 	// Before, if set, is called before caject starts.
 	Before func(*World) error
 }
@@ -52,7 +60,7 @@ func NewWorld(ctx context.Context, o Options) (w *World, err error) {
 	if err != nil {
 		return nil, err
 	}
-	w = &World{Program: o.Program}
+	w = &World{Program: o.Program, proxied: o.Proxies, proxies: map[*playground.Replica]*Proxy{}}
 	if w.dir, err = os.MkdirTemp("", "caject-trial-"); err != nil {
 		return nil, err
 	}
@@ -87,7 +95,7 @@ func (w *World) start(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	for range o.Replicas {
-		if _, err := w.Replicas.Start(w.Program, w.dir); err != nil {
+		if _, err := w.Start(); err != nil {
 			return err
 		}
 	}
@@ -96,11 +104,68 @@ func (w *World) start(ctx context.Context, o Options) (err error) {
 	return w.Replicas.WaitReady(wait)
 }
 
+// Start starts one more caject.
+func (w *World) Start() (*playground.Replica, error) {
+	if !w.proxied {
+		return w.Replicas.Start(w.Program, w.dir)
+	}
+	proxy, err := NewProxy(w.Control.Config)
+	if err != nil {
+		return nil, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	kubeconfig := filepath.Join(w.dir, fmt.Sprintf("proxy-%d.kubeconfig", w.started))
+	w.started++
+	if err := proxy.Kubeconfig(w.Installation.Kubeconfig, kubeconfig); err != nil {
+		proxy.Close()
+		return nil, err
+	}
+	replica, err := w.Replicas.Start(w.Program, w.dir, "--kubeconfig="+kubeconfig) // the last one counts
+	if err != nil {
+		proxy.Close()
+		return nil, err
+	}
+	w.proxies[replica] = proxy
+	return replica, nil
+}
+
 // Restart starts a caject in the place of one that has been killed.
 func (w *World) Restart(killed *playground.Replica) error {
 	w.Replicas.Forget(killed)
-	_, err := w.Replicas.Start(w.Program, w.dir)
+	w.mu.Lock()
+	if proxy := w.proxies[killed]; proxy != nil {
+		delete(w.proxies, killed)
+		proxy.Close()
+	}
+	w.mu.Unlock()
+	_, err := w.Start()
 	return err
+}
+
+// Proxy returns the proxy of a replica that is running, in a world that has such.
+func (w *World) Proxy(replica *playground.Replica) *Proxy {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.proxies[replica]
+}
+
+// renewal is within what time a replica that leads has renewed its Lease; it tries to every two seconds.
+const renewal = 5 * time.Second
+
+// Leader returns the replica that leads, in a world with proxies: the one that has written the Lease last. It is nil while none
+// renews it.
+func (w *World) Leader() *playground.Replica {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var leader *playground.Replica
+	last := time.Now().Add(-renewal)
+	for replica, proxy := range w.proxies {
+		if renewed := proxy.Renewed(); renewed.After(last) {
+			leader, last = replica, renewed
+		}
+	}
+	return leader
 }
 
 // Close ends all, and removes its files.
@@ -108,6 +173,9 @@ func (w *World) Close() error {
 	var err error
 	if w.Replicas != nil {
 		err = w.Replicas.Stop()
+	}
+	for _, proxy := range w.proxies {
+		proxy.Close()
 	}
 	return errors.Join(err, w.Control.Stop(), os.RemoveAll(w.dir))
 }
@@ -128,6 +196,24 @@ func (w *World) Logs() string {
 		text += fmt.Sprintf("--- %s\n%s\n", filepath.Base(file), log[max(0, len(log)-most):])
 	}
 	return text
+}
+
+// Quiet says what all caject may ask of the API server while nothing changes, by the arguments that they run with.
+func (w *World) Quiet() (playground.Quiet, error) {
+	q := playground.Quiet{Replicas: len(w.Replicas.All())}
+	for _, arg := range w.Installation.Args {
+		if value, ok := strings.CutPrefix(arg, "--resync-interval="); ok {
+			var err error
+			if q.Interval, err = time.ParseDuration(value); err != nil {
+				return q, err
+			}
+		}
+		q.SecureMetrics = q.SecureMetrics || arg == "--metrics-authorization"
+	}
+	if q.Interval == 0 {
+		return q, errors.New("the chart's arguments have no --resync-interval")
+	}
+	return q, nil
 }
 
 // Use is what all caject take together.

@@ -22,11 +22,13 @@ func main() {
 	sources := flag.Int("sources", 20, "how many Secrets are rotated")
 	pause := flag.Duration("pause", 50*time.Millisecond, "how long to wait between two changes")
 	replicas := flag.Int("replicas", 1, "how many caject run")
+	lifetime := flag.Duration("lifetime", 3*time.Minute, "for how long the CAs are valid")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, *replicas, soak.Options{
 		Duration: *duration, Sources: *sources, Pause: *pause, Patience: 10 * time.Second, SpareMemory: int64(*replicas) * (16 << 20),
+		Lifetime: *lifetime,
 	}); err != nil {
 		fmt.Fprintln(os.Stderr, "soak:", err)
 		os.Exit(1)

@@ -1,4 +1,4 @@
-package chaos
+package trial
 
 import (
 	"encoding/json"
@@ -13,38 +13,41 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 )
 
-// proxy stands between caject and the API server. It passes on everything, caject's token included, and does what the trouble
+// Proxy stands between caject and the API server. It passes on everything, caject's token included, and does what the trouble
 // of the moment says.
-type proxy struct {
+type Proxy struct {
 	server *httptest.Server
 
 	mu          sync.Mutex
-	trouble     trouble
+	trouble     Trouble
 	over        chan struct{} // closed when the trouble is
 	felt        int           // how often caject has felt it
 	connections map[*connection]bool
+	renewed     time.Time // when caject last wrote a Lease
 }
 
-// trouble is what is wrong with the connection; the zero value is nothing.
-type trouble struct {
-	cut    bool          // connections are refused
-	hang   bool          // not a byte gets through, and nobody is told
-	delay  time.Duration // each write takes up to so long
-	garble bool          // a third of the writes are damaged
-	answer int           // HTTP status of all answers
-	watch  int           // HTTP status of the answers to each watch
+// Trouble is what is wrong with the connection; the zero value is nothing.
+type Trouble struct {
+	Cut    bool          // connections are refused
+	Hang   bool          // not a byte gets through, and nobody is told
+	Delay  time.Duration // each write takes up to so long
+	Garble bool          // a third of the writes are damaged
+	Answer int           // HTTP status of all answers
+	Watch  int           // HTTP status of the answers to each watch
 }
 
-// newProxy starts one in front of the API server of config.
-func newProxy(config *rest.Config) (*proxy, error) {
+// NewProxy starts one in front of the API server of config.
+func NewProxy(config *rest.Config) (*Proxy, error) {
 	apiServer, err := url.Parse(config.Host)
 	if err != nil {
 		return nil, err
@@ -53,7 +56,7 @@ func newProxy(config *rest.Config) (*proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &proxy{over: make(chan struct{}), connections: map[*connection]bool{}}
+	p := &Proxy{over: make(chan struct{}), connections: map[*connection]bool{}}
 	silent := log.New(io.Discard, "", 0) // or it would tell of each connection that is cut
 	pass := &httputil.ReverseProxy{
 		ErrorLog:      silent,
@@ -66,13 +69,14 @@ func newProxy(config *rest.Config) (*proxy, error) {
 	p.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		now, _ := p.now()
 		switch {
-		case now.answer != 0:
+		case now.Answer != 0:
 			p.feel()
-			refuse(w, now.answer)
-		case now.watch != 0 && r.URL.Query().Get("watch") != "":
+			refuse(w, now.Answer)
+		case now.Watch != 0 && r.URL.Query().Get("watch") != "":
 			p.feel()
-			refuse(w, now.watch)
+			refuse(w, now.Watch)
 		default:
+			p.note(r)
 			pass.ServeHTTP(w, r)
 		}
 	}))
@@ -83,9 +87,39 @@ func newProxy(config *rest.Config) (*proxy, error) {
 	return p, nil
 }
 
-// ca returns the CA of the proxy's certificate, as PEM.
-func (p *proxy) ca() []byte {
+// CA returns that of the proxy's certificate, as PEM. It is the same for all proxies.
+func (p *Proxy) CA() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.server.Certificate().Raw})
+}
+
+// Kubeconfig writes a copy of a playground's kubeconfig that leads to the proxy. from and to may be the same file.
+func (p *Proxy) Kubeconfig(from, to string) error {
+	config, err := clientcmd.LoadFromFile(from)
+	if err != nil {
+		return err
+	}
+	for _, cluster := range config.Clusters {
+		cluster.Server, cluster.CertificateAuthorityData = p.server.URL, p.CA()
+	}
+	return clientcmd.WriteToFile(*config, to)
+}
+
+// Renewed returns when caject last wrote a Lease through the proxy: of several replicas, the one that leads does so all the
+// time. It is zero if it has written none.
+func (p *Proxy) Renewed() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.renewed
+}
+
+// note remembers what Renewed tells.
+func (p *Proxy) note(r *http.Request) {
+	if r.Method == http.MethodGet || !strings.Contains(r.URL.Path, "/coordination.k8s.io/") {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.renewed = time.Now()
 }
 
 // refuse answers as the API server does.
@@ -108,22 +142,29 @@ func refuse(w http.ResponseWriter, code int) {
 	_ = json.NewEncoder(w).Encode(status) // caject may be gone
 }
 
-func (p *proxy) now() (trouble, chan struct{}) {
+func (p *Proxy) now() (Trouble, chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.trouble, p.over
 }
 
 // feel counts that caject has felt the trouble.
-func (p *proxy) feel() {
+func (p *Proxy) feel() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.felt++
 }
 
-// relieve ends the trouble. The error says that caject has not felt any of it.
-func (p *proxy) relieve() error {
-	p.set(trouble{})
+// Felt reports whether caject has felt the trouble.
+func (p *Proxy) Felt() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.felt > 0
+}
+
+// Relieve ends the trouble. The error says that caject has not felt any of it.
+func (p *Proxy) Relieve() error {
+	p.Set(Trouble{})
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	felt := p.felt
@@ -133,28 +174,29 @@ func (p *proxy) relieve() error {
 	return nil
 }
 
-// set begins a trouble, or ends it. The connections there are break, unless it is one of the kind that nobody is told of.
-func (p *proxy) set(t trouble) {
+// Set begins a trouble, or ends it. The connections there are break, unless it is one of the kind that nobody is told of.
+func (p *Proxy) Set(t Trouble) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	close(p.over)
 	p.trouble, p.over = t, make(chan struct{})
-	if t.cut || t.answer != 0 || t.watch != 0 {
+	if t.Cut || t.Answer != 0 || t.Watch != 0 {
 		for c := range p.connections {
 			_ = c.Conn.Close() // it may be closed already
 		}
 	}
 }
 
-func (p *proxy) close() {
-	p.set(trouble{cut: true})
+// Close ends it; whoever is connected is cut off.
+func (p *Proxy) Close() {
+	p.Set(Trouble{Cut: true})
 	p.server.Close()
 }
 
 // listener accepts connections that have the proxy's trouble.
 type listener struct {
 	net.Listener
-	proxy *proxy
+	proxy *Proxy
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -163,7 +205,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if now, _ := l.proxy.now(); now.cut {
+		if now, _ := l.proxy.now(); now.Cut {
 			l.proxy.feel()
 			_ = accepted.Close()
 			continue
@@ -178,20 +220,20 @@ func (l *listener) Accept() (net.Conn, error) {
 
 type connection struct {
 	net.Conn
-	proxy *proxy
+	proxy *Proxy
 }
 
 // Write implements [net.Conn].
 func (c *connection) Write(data []byte) (int, error) {
 	now, over := c.proxy.now()
 	switch {
-	case now.hang:
+	case now.Hang:
 		c.proxy.feel()
 		<-over
-	case now.delay > 0:
+	case now.Delay > 0:
 		c.proxy.feel()
-		time.Sleep(rand.N(now.delay))
-	case now.garble && rand.IntN(3) == 0:
+		time.Sleep(rand.N(now.Delay))
+	case now.Garble && rand.IntN(3) == 0:
 		c.proxy.feel()
 		data = slices.Clone(data)
 		data[rand.IntN(len(data))] ^= 0x20
