@@ -71,7 +71,7 @@ func TestTheChartHasOurConstants(t *testing.T) {
 		"annotations that match a source":             {`'(cert-manager\.io/[a-z-]+)'`, chart["_helpers.tpl"], onTargets},
 		"annotations for which the webhook is called": {`'(cert-manager\.io/[a-z-]+)'`, chart["webhookconfiguration.yaml"], onTargets},
 		"the placeholder":                             {`'([A-Za-z0-9+/]+=+)'`, chart["policy.yaml"], []string{Placeholder}},
-		"the limit of caBundles in one object":        {`< (\d{4,})`, chart["policy.yaml"], []string{strconv.Itoa(maxTotalBytes)}},
+		"the limit of caBundles in one object":        {`< (\d{4,})`, chart["policy.yaml"], []string{strconv.Itoa(maxFilledBytes)}},
 	}
 	for sentence, test := range tests {
 		t.Run(sentence, func(t *testing.T) {

@@ -26,19 +26,6 @@ func Merge(now time.Time, existing, source Bundle) Bundle {
 	return merged
 }
 
-// Without returns c, but for what is retired: certificates of existing, by Fingerprint, that are to go before they
-// expire. What source holds stays.
-func (c Combine) Without(retired map[string]bool) Combine {
-	if len(retired) == 0 {
-		return c
-	}
-	return func(now time.Time, existing, source Bundle) Bundle {
-		return c(now, existing.without(func(certificate *x509.Certificate) bool {
-			return retired[Fingerprint(certificate)] && !source.Holds(certificate)
-		}), source)
-	}
-}
-
 // cutTo returns b without the first of those certificates that keep does not hold, as many as it takes for the PEM to have no
 // more than limit bytes, if that can be; dropped is how many.
 func (b Bundle) cutTo(limit int, keep Bundle) (cut Bundle, dropped int) {
@@ -47,7 +34,7 @@ func (b Bundle) cutTo(limit int, keep Bundle) (cut Bundle, dropped int) {
 		if surplus <= 0 || keep.Holds(certificate) {
 			return false
 		}
-		surplus -= len(Bundle{[]*x509.Certificate{certificate}}.PEM())
+		surplus -= pemLength(certificate)
 		dropped++
 		return true
 	})
@@ -62,4 +49,9 @@ func (b Bundle) without(unwanted func(*x509.Certificate) bool) Bundle {
 // Holds reports that certificate is in b.
 func (b Bundle) Holds(certificate *x509.Certificate) bool {
 	return slices.ContainsFunc(b.certificates, certificate.Equal)
+}
+
+// pemLength returns the length of a certificate's PEM, in bytes.
+func pemLength(certificate *x509.Certificate) int {
+	return len(Bundle{[]*x509.Certificate{certificate}}.PEM())
 }

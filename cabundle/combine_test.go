@@ -6,41 +6,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestWithoutRetired(t *testing.T) {
-	a, b, c := ca("a"), ca("b"), ca("c")
-	retiring := func(certificates ...[]byte) map[string]bool {
-		retired := map[string]bool{}
-		for _, certificate := range ParseExisting(concat(certificates...)).certificates {
-			retired[Fingerprint(certificate)] = true
-		}
-		return retired
-	}
-	for sentence, test := range map[string]struct {
-		existing, source []byte
-		retired          map[string]bool
-		combine          Combine
-		want             []byte
-	}{
-		"nothing is retired":                 {concat(a, b), b, nil, Merge, concat(a, b)},
-		"what is retired goes":               {concat(a, b), b, retiring(a), Merge, b},
-		"what was never of the source stays": {concat(c, a), b, retiring(a), Merge, concat(c, b)},
-		"what the source holds stays":        {concat(a, b), b, retiring(a, b), Merge, b},
-		"all that was there is retired":      {a, b, retiring(a), Merge, b},
-		"without merging":                    {a, concat(a, b), retiring(a), Replace, concat(a, b)},
-	} {
-		t.Run(sentence, func(t *testing.T) {
-			existing := ParseExisting(test.existing)
-			got := test.combine.Without(test.retired)(now, existing, ParseExisting(test.source))
-			if diff := cmp.Diff(string(test.want), string(got.PEM())); diff != "" {
-				t.Error(diff)
-			}
-			if diff := cmp.Diff(string(test.existing), string(existing.PEM())); diff != "" {
-				t.Errorf("what was given is changed: %s", diff)
-			}
-		})
-	}
-}
-
 func TestCutTo(t *testing.T) {
 	a, b, c := ca("a"), ca("b"), ca("c")
 	for sentence, test := range map[string]struct {

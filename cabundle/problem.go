@@ -37,6 +37,8 @@ const (
 	SourceTooLarge Reason = "SourceTooLarge"
 	// SourceExpired: every certificate in ca.crt has expired.
 	SourceExpired Reason = "SourceExpired"
+	// SourceDistrusted: every certificate in ca.crt is distrusted. The Secret's owner, or the operator.
+	SourceDistrusted Reason = "SourceDistrusted"
 	// SourceUnavailable: the API server did not answer, or not in time.
 	SourceUnavailable Reason = "SourceUnavailable"
 	// InternalError: caject itself failed (a panic, recovered).

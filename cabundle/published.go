@@ -6,19 +6,24 @@ import (
 	"encoding/hex"
 	"slices"
 	"strings"
-	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// Placeholder is what many manifests carry for a caBundle that somebody else is to fill: a line end, in base64.
+const (
+	// maxReplaces is how many former values are published: targets that hold an older one are merged by resync.
+	maxReplaces = 4
+	// maxReplacesBytes is the most that the former values have in all. Each write of a target pays for what policies read.
+	maxReplacesBytes = 128 << 10
+	// maxFilledBytes is what a policy fills at most: base64 of the bundle times the number of places. The chart's policies
+	// have the same number.
+	maxFilledBytes = 1_000_000
+)
+
+// Placeholder is what many manifests carry in place of a caBundle, in base64: a line end. The chart's policies have it, too.
 const Placeholder = "Cg=="
 
-// maxReplaces is how many former values a published bundle remembers: targets that hold an older one are merged by resync.
-const maxReplaces = 4
-
-// Published is what caject publishes of a source for admission policies, which cannot decode a caBundle: they compare and
-// copy its base64.
+// Published is what admission policies read of a source. They cannot decode a caBundle: they compare and copy its base64.
 type Published struct {
 	// CABundle is the PEM of the bundle in base64; empty if there is nothing to fill in.
 	CABundle string
@@ -26,38 +31,47 @@ type Published struct {
 	Replaces []string
 }
 
-// Publish returns what is to be published of a source after before: combine's result of what was published and source, so
-// that a CA that is being rotated out stays beside its successor. It is cut to MaxSourceBytes, the oldest first that the source
-// does not hold any more; dropped is how many certificates that has cost.
-//
-// problem is why the source cannot be used, or nil. Then what was published stays, unless its owner does not allow it (any
-// more), or the operator: then nothing is.
-func Publish(now time.Time, before Published, source Bundle, problem *Problem, combine Combine) (after Published, dropped int) {
-	if problem != nil {
-		if problem.Withdrawn() {
-			return Published{}, 0
+// Next returns what is published after p: bundle, with p's value among those that it replaces. tidy says that no target holds a
+// former value any more.
+func (p Published) Next(bundle Bundle, tidy bool) Published {
+	if bundle.Empty() {
+		return Published{}
+	}
+	next := Published{CABundle: base64.StdEncoding.EncodeToString(bundle.PEM())}
+	if tidy && next.CABundle == p.CABundle {
+		return next
+	}
+	size := 0
+	for _, value := range slices.Backward(append(slices.Clone(p.Replaces), p.CABundle)) {
+		if value == "" || value == next.CABundle || slices.Contains(next.Replaces, value) {
+			continue
 		}
-		return before, 0
+		if size += len(value); size > maxReplacesBytes || len(next.Replaces) == maxReplaces {
+			break
+		}
+		next.Replaces = append(next.Replaces, value)
 	}
-	if source.Unexpired(now).Empty() {
-		return before, 0
+	slices.Reverse(next.Replaces)
+	return next
+}
+
+// Fills reports whether a policy that reads p fills object: each of its places holds nothing, a placeholder, or what is or was
+// published, and they are not too many.
+func (p Published) Fills(object Object) bool {
+	if p.CABundle == "" || len(object.Fields) == 0 || len(p.CABundle)*len(object.Fields) >= maxFilledBytes {
+		return false
 	}
-	bundle, dropped := combine(now, before.Bundle(), source).cutTo(MaxSourceBytes, source)
-	after.CABundle = base64.StdEncoding.EncodeToString(bundle.PEM())
-	after.Replaces = before.Replaces
-	if before.CABundle != "" && before.CABundle != after.CABundle {
-		after.Replaces = append(slices.Clone(before.Replaces), before.CABundle)
-	}
-	seen := map[string]bool{after.CABundle: true}
-	after.Replaces = slices.DeleteFunc(slices.Clone(after.Replaces), func(value string) bool {
-		double := seen[value]
-		seen[value] = true
-		return double
+	return !slices.ContainsFunc(object.Fields, func(field Field) bool {
+		held := base64.StdEncoding.EncodeToString(field.CABundle)
+		return held != "" && held != Placeholder && held != p.CABundle && !slices.Contains(p.Replaces, held)
 	})
-	if surplus := len(after.Replaces) - maxReplaces; surplus > 0 {
-		after.Replaces = after.Replaces[surplus:]
-	}
-	return after, dropped
+}
+
+// In reports whether object holds p in each of its places.
+func (p Published) In(object Object) bool {
+	return len(object.Fields) > 0 && !slices.ContainsFunc(object.Fields, func(field Field) bool {
+		return base64.StdEncoding.EncodeToString(field.CABundle) != p.CABundle
+	})
 }
 
 // Bundle returns the certificates of CABundle.

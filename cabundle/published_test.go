@@ -1,10 +1,7 @@
 package cabundle
 
 import (
-	"crypto/x509"
 	"encoding/base64"
-	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
@@ -14,78 +11,68 @@ import (
 
 func encoded(bundles ...[]byte) string { return base64.StdEncoding.EncodeToString(concat(bundles...)) }
 
-func TestPublish(t *testing.T) {
-	a, b, expired := ca("a"), ca("b"), expiredCA("expired")
+func TestPublishedNext(t *testing.T) {
+	a, b := ca("a"), ca("b")
 	tests := map[string]struct {
-		before  Published
-		source  []byte
-		problem Reason
-		combine Combine
-		want    Published
+		before Published
+		bundle []byte
+		tidy   bool
+		want   Published
 	}{
-		"for the first time":           {source: a, want: Published{CABundle: encoded(a)}},
-		"the same again":               {before: Published{CABundle: encoded(a)}, source: a, want: Published{CABundle: encoded(a)}},
-		"rotated: old and new":         {before: Published{CABundle: encoded(a)}, source: b, want: Published{encoded(a, b), []string{encoded(a)}}},
-		"rotated, without merging":     {before: Published{CABundle: encoded(a)}, source: b, combine: Replace, want: Published{encoded(b), []string{encoded(a)}}},
-		"rotated back":                 {before: Published{encoded(b), []string{encoded(a)}}, source: a, combine: Replace, want: Published{encoded(a), []string{encoded(b)}}},
-		"an expired one goes":          {before: Published{CABundle: encoded(expired, a)}, source: a, want: Published{encoded(a), []string{encoded(expired, a)}}},
-		"comments are not published":   {source: concat([]byte("# a\n"), a), want: Published{CABundle: encoded(a)}},
-		"all of the source expired":    {before: Published{CABundle: encoded(a)}, source: expired, want: Published{CABundle: encoded(a)}},
-		"not found: what was stays":    {before: Published{CABundle: encoded(a)}, problem: SourceNotFound, want: Published{CABundle: encoded(a)}},
-		"an outage: what was stays":    {before: Published{CABundle: encoded(a)}, problem: SourceUnavailable, want: Published{CABundle: encoded(a)}},
-		"a bad source: what was stays": {before: Published{CABundle: encoded(a)}, problem: SourceInvalid, want: Published{CABundle: encoded(a)}},
-		"opt-in withdrawn: nothing":    {before: Published{encoded(a), []string{encoded(b)}}, problem: SourceNotAllowed},
-		"out of scope: nothing":        {before: Published{CABundle: encoded(a)}, problem: SourceOutOfScope},
-		"what somebody wrote there":    {before: Published{CABundle: "!"}, source: a, want: Published{encoded(a), []string{"!"}}},
+		"for the first time":                      {bundle: a, want: Published{CABundle: encoded(a)}},
+		"the same again":                          {before: Published{encoded(a), []string{encoded(b)}}, bundle: a, want: Published{encoded(a), []string{encoded(b)}}},
+		"rotated: the former value is replaced":   {before: Published{CABundle: encoded(a)}, bundle: concat(a, b), want: Published{encoded(a, b), []string{encoded(a)}}},
+		"rotated back":                            {before: Published{encoded(b), []string{encoded(a)}}, bundle: a, want: Published{encoded(a), []string{encoded(b)}}},
+		"no target holds a former value any more": {before: Published{encoded(a), []string{encoded(b)}}, bundle: a, tidy: true, want: Published{CABundle: encoded(a)}},
+		"but the value of before may be held":     {before: Published{encoded(a), []string{encoded(b)}}, bundle: b, tidy: true, want: Published{encoded(b), []string{encoded(a)}}},
+		"nothing to publish":                      {before: Published{encoded(a), []string{encoded(b)}}},
+		"the latest four are remembered":          {before: Published{"5", []string{"1", "2", "3", "4"}}, bundle: a, want: Published{encoded(a), []string{"2", "3", "4", "5"}}},
+		"and no more than fits":                   {before: Published{strings.Repeat("x", maxReplacesBytes), []string{"1"}}, bundle: a, want: Published{encoded(a), []string{strings.Repeat("x", maxReplacesBytes)}}},
 	}
 	for sentence, test := range tests {
 		t.Run(sentence, func(t *testing.T) {
-			var problem *Problem
-			if test.problem != "" {
-				problem = &Problem{Reason: test.problem}
-			}
-			combine := test.combine
-			if combine == nil {
-				combine = Merge
-			}
-			got, dropped := Publish(now, test.before, ParseExisting(test.source), problem, combine)
-			if diff := cmp.Diff(test.want, got, cmp.Transformer("nil", func(s []string) string { return strings.Join(s, " ") })); diff != "" || dropped > 0 {
-				t.Errorf("%d dropped\n%s", dropped, diff)
+			if diff := cmp.Diff(test.want, test.before.Next(bundleOf(test.bundle), test.tidy)); diff != "" {
+				t.Error(diff)
 			}
 		})
 	}
 }
 
-func TestPublishStaysSmall(t *testing.T) {
-	var published Published
-	dropped := 0
-	for n := range 400 {
-		var some int
-		published, some = Publish(now, published, ParseExisting(ca(fmt.Sprintf("%0200d", n))), nil, Merge)
-		dropped += some
+func TestWhatAPolicyFills(t *testing.T) {
+	a, b, c := ca("a"), ca("b"), ca("c")
+	published := Published{encoded(a, b), []string{encoded(a)}}
+	fields := func(held ...[]byte) Object {
+		object := Object{}
+		for _, caBundle := range held {
+			object.Fields = append(object.Fields, Field{CABundle: caBundle})
+		}
+		return object
 	}
-	bundle := published.Bundle()
-	if size := len(bundle.PEM()); size > MaxSourceBytes || size < MaxSourceBytes/2 || dropped == 0 || dropped+len(bundle.Certificates()) != 400 {
-		t.Errorf("%d bytes in %d certificates, %d dropped", size, len(bundle.Certificates()), dropped)
-	}
-	if newest := bundle.Certificates()[len(bundle.Certificates())-1].Subject.CommonName; !strings.HasSuffix(newest, "399") {
-		t.Errorf("the newest is %s", newest)
-	}
-	if len(published.Replaces) != maxReplaces {
-		t.Errorf("it remembers %d former values", len(published.Replaces))
-	}
-}
-
-func TestPublishKeepsTheWholeSource(t *testing.T) {
-	var source, others []byte
-	for n := 0; len(source) < MaxSourceBytes*3/4; n++ {
-		source, others = append(source, ca(fmt.Sprint(n))...), append(others, ca(fmt.Sprint("other", n))...)
-	}
-	before := Published{CABundle: encoded(source, others[:len(others)/3])}
-	after, dropped := Publish(now, before, ParseExisting(source), nil, Merge)
-	wanted := ParseExisting(source).certificates
-	if got := after.Bundle().certificates; dropped == 0 || len(got) < len(wanted) || !slices.EqualFunc(got[:len(wanted)], wanted, (*x509.Certificate).Equal) {
-		t.Errorf("%d dropped, of %d certificates of the source the first of %d are left", dropped, len(wanted), len(got))
+	for sentence, test := range map[string]struct {
+		published Published
+		object    Object
+		fills     bool
+		in        bool
+	}{
+		"what is empty":                 {published, fields(nil), true, false},
+		"a placeholder":                 {published, fields([]byte("\n")), true, false},
+		"what was published":            {published, fields(a), true, false},
+		"what is published":             {published, fields(concat(a, b)), true, true},
+		"each place":                    {published, fields(nil, a, concat(a, b)), true, false},
+		"but not other certificates":    {published, fields(nil, c), false, false},
+		"nor the same in another order": {published, fields(concat(b, a)), false, false},
+		"nor what has no place":         {published, fields(), false, false},
+		"nor if nothing is published":   {Published{}, fields(nil), false, true},
+		"nor too many places":           {published, fields(make([][]byte, maxFilledBytes/len(published.CABundle)+1)...), false, false},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			if got := test.published.Fills(test.object); got != test.fills {
+				t.Errorf("a policy fills it: %v", got)
+			}
+			if got := test.published.In(test.object); got != test.in {
+				t.Errorf("it is published: %v", got)
+			}
+		})
 	}
 }
 
