@@ -24,12 +24,13 @@ const (
 )
 
 // CABundle is the bundle of one source that targets name, as caject last read it: public certificates, for admission
-// policies to fill into targets, and for people to look at. caject makes, changes and removes it; whatever somebody else
-// changes is put right.
+// policies to fill into targets, and for people to look at. caject makes, changes and removes it; the API server refuses
+// changes by anybody else.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,path=cabundles,singular=cabundle
+// +kubebuilder:validation:XValidation:rule="size(self.spec.source) > 253 || self.metadata.name == self.spec.source.replace('/', '.')",message="the name must be that of the source, with dots for slashes"
 // +kubebuilder:printcolumn:name="Source",type=string,JSONPath=`.spec.source`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
@@ -69,6 +70,12 @@ type CABundleSpec struct {
 	// +listType=set
 	// +optional
 	Replaces []string `json:"replaces,omitempty"`
+	// History is what caject's replicas share of what they have seen of the source, as JSON text: see History in package cabundle. It
+	// is not for people: status has what is for them.
+	//
+	// +kubebuilder:validation:MaxLength=262144
+	// +optional
+	History string `json:"history,omitempty"`
 }
 
 // Ready is the condition that says whether the source can be injected; its reason is one of caject's (in
@@ -108,7 +115,7 @@ type Certificate struct {
 	Fingerprint string `json:"fingerprint"`
 	// NotAfter is when it expires.
 	NotAfter metav1.Time `json:"notAfter"`
-	// LastSeen is when the source was last seen to hold it; absent while it does.
+	// LastSeen is when the source was first seen not to hold it any more; absent while it does.
 	//
 	// +optional
 	LastSeen *metav1.Time `json:"lastSeen,omitempty"`

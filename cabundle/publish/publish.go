@@ -1,0 +1,241 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/cluster"
+	"github.com/caject/caject/cabundle/ledger"
+	"github.com/caject/caject/cabundle/metrics"
+	"github.com/caject/caject/cabundle/work"
+)
+
+const (
+	// delay collects the changes of many targets in one write of the status. It also keeps it out of the way of the targets themselves.
+	delay = 300 * time.Millisecond
+	// followDelay is the delay of a replica that does not lead: by then the leader has written what is to be written.
+	followDelay = 3 * time.Second
+	// removeAfter is for how many intervals nothing must name a source until its CABundle is removed.
+	removeAfter = 10
+	// workers is how many sources are published side by side: when many are new, their targets wait for it.
+	workers = 4
+	// maxTries bounds how often a write is tried that others get in the way of.
+	maxTries = 5
+	// requestTimeout bounds the work on one source.
+	requestTimeout = 10 * time.Second
+	// DroppedReason is that of the Event about certificates that had to leave a bundle for want of room.
+	DroppedReason = "CertificatesDropped"
+)
+
+// targets are what the publisher has to know of them.
+type targets interface {
+	// Summary returns what is known of the targets of a source whose Revision is given.
+	Summary(ref cabundle.Reference, revision int) Summary
+	// Synced reports whether all targets are known.
+	Synced() bool
+}
+
+// Options are all that can be set.
+type Options struct {
+	// Interval is the time between two readings of a source.
+	Interval time.Duration
+	Rules    cabundle.Rules
+	// Leads reports whether this is the replica that acts at once.
+	Leads func() bool
+	// Policy says that admission policies fill targets of PolicyKinds from what is published.
+	Policy      bool
+	PolicyKinds []cabundle.Kind
+}
+
+// Publisher keeps what is stored of each source that targets name. It is safe for concurrent use.
+type Publisher struct {
+	options Options
+	store   Store
+	ledger  *ledger.Ledger
+	targets targets
+	events  record.EventRecorder
+	clock   clock.WithTicker
+	queue   *work.Queue[cabundle.Reference]
+
+	mu           sync.Mutex // guards what follows, and publications but for their writing
+	publications map[cabundle.Reference]*publication
+	failed       map[failure]time.Time // when a policy last failed to fill a kind from a source
+	unavailable  string                // why nothing can be published; empty if it can
+}
+
+// New returns a Publisher that publishes what l knows.
+func New(o Options, s Store, l *ledger.Ledger, t targets, e record.EventRecorder, c clock.WithTicker) *Publisher {
+	return &Publisher{
+		options: o, store: s, ledger: l, targets: t, events: e, clock: c,
+		queue:        work.NewQueue[cabundle.Reference]("publishing", c),
+		publications: map[cabundle.Reference]*publication{},
+		failed:       map[failure]time.Time{},
+	}
+}
+
+// Changed has a source looked at soon: what is known of it, or of its targets, has changed. It does not block.
+func (p *Publisher) Changed(ref cabundle.Reference) {
+	if p.options.Leads() {
+		p.queue.AddAfter(ref, delay)
+	} else {
+		p.queue.AddAfter(ref, followDelay)
+	}
+}
+
+// Start publishes until ctx ends.
+func (p *Publisher) Start(ctx context.Context) error {
+	return p.queue.Run(ctx, workers, func(ref cabundle.Reference) []any { return []any{"source", ref} }, p.reconcile)
+}
+
+// reconcile brings what is stored of a source up to date, and returns when to do so again; 0 means when something changes.
+func (p *Publisher) reconcile(ctx context.Context, ref cabundle.Reference) time.Duration {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	of := p.of(ref)
+	reading := p.ledger.Latest(ref)
+	if summary := p.targets.Summary(ref, reading.Revision); summary.Total == 0 {
+		if !p.targets.Synced() {
+			return delay
+		}
+		return p.remove(ctx, ref, of)
+	}
+	if !reading.Consistent {
+		if reading = p.ledger.Read(ctx, ref, cluster.Consistent, metrics.Resync); !reading.Consistent {
+			return 0 // it does not answer; the ledger tries again, and says so
+		}
+	}
+	of.writing.Lock()
+	defer of.writing.Unlock()
+	p.mu.Lock()
+	of.unnamedSince = time.Time{}
+	p.mu.Unlock()
+	stored, reading, err := p.update(ctx, ref, of)
+	if err == nil {
+		stored, err = p.store.Show(ctx, stored, statusOf(p.clock.Now(), stored, reading, p.targets.Summary(ref, reading.Revision)))
+		p.took(of, stored, err, reading.Revision)
+	}
+	p.say(ctx, err)
+	if err != nil {
+		return p.options.Interval
+	}
+	return 0
+}
+
+// errStale says that a source could not be read again, as what others have stored of it asks for.
+var errStale = errors.New("others know the source better; it is to be read again")
+
+// update stores what is known of a source, if that is not what is stored. It returns what is stored then, and the reading that this
+// came from. The caller holds of.writing.
+func (p *Publisher) update(ctx context.Context, ref cabundle.Reference, of *publication) (stored Stored, reading ledger.Reading, err error) {
+	for range maxTries {
+		stored, ok := p.known(of)
+		if !ok {
+			if stored, err = p.store.Get(ctx, ref); err != nil {
+				return Stored{}, reading, err
+			}
+		}
+		if _, stale := p.ledger.Learn(ref, stored.History); stale {
+			p.ledger.Read(ctx, ref, cluster.Consistent, metrics.Resync)
+			if _, stale = p.ledger.Learn(ref, stored.History); stale {
+				return Stored{}, reading, errStale
+			}
+		}
+		reading = p.ledger.Latest(ref)
+		if reading.Version == 0 && stored.object != nil && !p.options.Leads() {
+			// It is from this process's own files or flags, and nobody can tell whose is newer: that of the leader counts.
+			p.took(of, stored, nil, reading.Revision)
+			return stored, reading, nil
+		}
+		next, dropped := wanted(p.clock.Now(), p.options.Rules, stored, reading, p.targets.Summary(ref, reading.Revision), p.targets.Synced())
+		put, err := p.store.Put(ctx, ref, stored, next)
+		p.took(of, put, err, reading.Revision)
+		if err == nil {
+			if dropped > 0 {
+				log.FromContext(ctx).Info("Dropped the oldest certificates of a bundle, to keep it small", "certificates", dropped)
+				p.events.Event(put.object, corev1.EventTypeWarning, DroppedReason, cabundle.DroppedMessage(dropped))
+			}
+			return put, reading, nil
+		}
+		if !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) && !apierrors.IsNotFound(err) {
+			return Stored{}, reading, err
+		}
+	}
+	return Stored{}, reading, fmt.Errorf("write CABundle %s: others changed it %d times in a row", ref.PublishedName(), maxTries)
+}
+
+// remove removes what is stored of a source that no target has named for a while. Until then no policy reads it.
+func (p *Publisher) remove(ctx context.Context, ref cabundle.Reference, of *publication) time.Duration {
+	of.writing.Lock()
+	defer of.writing.Unlock()
+	stored, ok := p.known(of)
+	if !ok {
+		var err error
+		if stored, err = p.store.Get(ctx, ref); err != nil {
+			return p.options.Interval
+		}
+	}
+	p.mu.Lock()
+	if of.unnamedSince.IsZero() {
+		of.unnamedSince = p.clock.Now()
+	}
+	left := removeAfter*p.options.Interval - p.clock.Since(of.unnamedSince)
+	p.mu.Unlock()
+	if stored.object == nil || left <= 0 {
+		if err := p.store.Delete(ctx, ref, stored); err != nil && !apierrors.IsConflict(err) {
+			p.say(ctx, err)
+			return p.options.Interval
+		}
+		p.mu.Lock()
+		delete(p.publications, ref)
+		p.mu.Unlock()
+		p.ledger.Forget(ref)
+		return 0
+	}
+	unread := stored
+	unread.Labels = nil
+	put, err := p.store.Put(ctx, ref, stored, unread)
+	p.took(of, put, err, 0)
+	if err != nil {
+		return p.options.Interval
+	}
+	return left
+}
+
+// say logs once that nothing can be published, and why, and once that it can again.
+func (p *Publisher) say(ctx context.Context, err error) {
+	now := ""
+	switch {
+	case err == nil:
+	case apierrors.IsForbidden(err), apierrors.IsNotFound(err), meta.IsNoMatchError(err):
+		now = string(apierrors.ReasonForError(err))
+	default:
+		log.FromContext(ctx).V(1).Info("CABundle not written", "error", err.Error())
+		return
+	}
+	p.mu.Lock()
+	before := p.unavailable
+	p.unavailable = now
+	p.mu.Unlock()
+	switch {
+	case now == before:
+	case now != "":
+		log.FromContext(ctx).Info("CABundles cannot be published: resync writes webhook configurations by itself", "reason", err.Error())
+	default:
+		log.FromContext(ctx).Info("CABundles can be published again")
+	}
+}
+
+// Alive returns why publishing is taken to hang, or nil: a healthz.Checker of controller-runtime.
+func (p *Publisher) Alive(r *http.Request) error { return p.queue.Alive(r) }

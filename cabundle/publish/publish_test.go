@@ -1,0 +1,386 @@
+package publish
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/v1alpha1"
+)
+
+func newRig(t *testing.T, rules cabundle.Rules) (*replica, *fakeSource, *fakeBundles, *clocktesting.FakeClock) {
+	t.Helper()
+	s, b, clk := &fakeSource{}, newFakeBundles(), clocktesting.NewFakeClock(start)
+	return newReplica(s, b, clk, rules), s, b, clk
+}
+
+func encoded(cas ...[]byte) string {
+	var all []byte
+	for _, one := range cas {
+		all = append(all, one...)
+	}
+	return base64.StdEncoding.EncodeToString(all)
+}
+
+// expect fails the test unless cas are published, and the Ready condition has the given reason.
+func expect(t *testing.T, b *fakeBundles, reason string, cas ...[]byte) {
+	t.Helper()
+	object := b.stored()
+	if object == nil {
+		t.Fatal("there is no CABundle")
+	}
+	if diff := cmp.Diff(encoded(cas...), object.Spec.CABundle); diff != "" {
+		t.Errorf("published: %s", diff)
+	}
+	condition := meta.FindStatusCondition(object.Status.Conditions, v1alpha1.Ready)
+	if condition == nil || condition.Reason != reason || (condition.Status == "True") != (reason == "Published") {
+		t.Errorf("ready: %+v", condition)
+	}
+}
+
+func TestTheLifeOfAPublication(t *testing.T) {
+	r, s, b, clk := newRig(t, cabundle.Rules{})
+	one, two := ca("one"), ca("two")
+	s.fail(cabundle.SourceNotFound)
+	r.publish(t)
+	expect(t, b, "SourceNotFound")
+	if labels := b.stored().Labels; labels[v1alpha1.NotReadyLabel] != "true" || labels[v1alpha1.WebhookTargetsLabel] != "true" {
+		t.Errorf("labels: %v", labels)
+	}
+
+	s.hold(one)
+	r.read(t)
+	r.publish(t)
+	expect(t, b, "Published", one)
+	if labels := b.stored().Labels; labels[v1alpha1.NotReadyLabel] != "" {
+		t.Errorf("labels: %v", labels)
+	}
+
+	s.hold(two)
+	r.read(t)
+	r.targets.summary.Injected = 0
+	r.publish(t)
+	expect(t, b, "Published", one, two)
+	if diff := cmp.Diff([]string{encoded(one)}, b.stored().Spec.Replaces); diff != "" {
+		t.Errorf("replaces: %s", diff)
+	}
+	r.targets.summary.Injected = 1
+	r.publish(t)
+	if replaces := b.stored().Spec.Replaces; len(replaces) > 0 {
+		t.Errorf("it still replaces %d values although no target holds one", len(replaces))
+	}
+	status := b.stored().Status
+	if len(status.Certificates) != 2 || status.Certificates[0].LastSeen == nil || status.Certificates[1].LastSeen != nil {
+		t.Errorf("certificates: %+v", status.Certificates)
+	}
+
+	writes := b.writes
+	r.publish(t)
+	r.watch(b)
+	clk.Step(time.Minute)
+	r.publish(t)
+	if b.writes != writes {
+		t.Error("what is right was written")
+	}
+
+	s.fail(cabundle.SourceNotAllowed)
+	r.read(t)
+	r.publish(t)
+	expect(t, b, "SourceNotAllowed")
+	s.hold(two)
+	r.read(t)
+	r.publish(t)
+	expect(t, b, "Published", two)
+	s.fail(cabundle.SourceNotFound)
+	r.read(t)
+	r.publish(t)
+	expect(t, b, "SourceNotFound", two)
+
+	// Nobody names it any more: no policy reads it, and some time later it is gone.
+	r.targets.summary = Summary{}
+	again := r.publish(t)
+	if object := b.stored(); len(object.Labels) > 0 || again != 10*30*time.Second {
+		t.Errorf("labels are %v, it is looked at after %s", object.Labels, again)
+	}
+	clk.Step(again)
+	r.publish(t)
+	if b.stored() != nil {
+		t.Error("it is still there")
+	}
+}
+
+func TestTargetsThatAreNotKnownYetTakeNothingAway(t *testing.T) {
+	r, s, b, clk := newRig(t, cabundle.Rules{})
+	one, two := ca("one"), ca("two")
+	s.hold(one)
+	r.targets.summary.Labels[v1alpha1.OtherTargetsLabel] = true
+	r.publish(t)
+	s.hold(two)
+	r.read(t)
+	r.targets.summary.Injected = 0
+	r.publish(t)
+
+	// Another process starts: only one kind has been listed.
+	started := newReplica(s, b, clk, cabundle.Rules{})
+	started.targets.unsynced = true
+	started.publish(t)
+	object := b.stored()
+	if object.Labels[v1alpha1.OtherTargetsLabel] != "true" || len(object.Spec.Replaces) != 1 {
+		t.Errorf("it took away labels or values: %v, %d", object.Labels, len(object.Spec.Replaces))
+	}
+	started.targets.summary = Summary{}
+	if again := started.publish(t); again != delay || b.stored().ResourceVersion != object.ResourceVersion {
+		t.Errorf("no target is known yet: looks again after %s", again)
+	}
+	started.targets.unsynced, started.targets.summary = false, Summary{Total: 1, Injected: 1, Labels: map[string]bool{kind.Label(): true}}
+	started.publish(t)
+	if object := b.stored(); object.Labels[v1alpha1.OtherTargetsLabel] != "" || len(object.Spec.Replaces) != 0 {
+		t.Errorf("once all are known: %v, %d", object.Labels, len(object.Spec.Replaces))
+	}
+}
+
+func TestWhatSomebodyElseWritesIsPutRight(t *testing.T) {
+	r, s, b, _ := newRig(t, cabundle.Rules{})
+	one, foreign := ca("one"), ca("foreign")
+	s.hold(one)
+	r.publish(t)
+	good := b.stored()
+	for sentence, change := range map[string]func(*v1alpha1.CABundle){
+		"another certificate": func(o *v1alpha1.CABundle) { o.Spec.CABundle = encoded(foreign) },
+		"labels":              func(o *v1alpha1.CABundle) { o.Labels = nil },
+		"former values":       func(o *v1alpha1.CABundle) { o.Spec.Replaces = []string{encoded(foreign)} },
+		"the status":          func(o *v1alpha1.CABundle) { o.Status = v1alpha1.CABundleStatus{} },
+		"the history":         func(o *v1alpha1.CABundle) { o.Spec.History = "{" },
+		"another source":      func(o *v1alpha1.CABundle) { o.Spec.Source = "secret/ns/other" },
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			object := b.stored()
+			change(object)
+			b.mu.Lock()
+			b.put(object)
+			b.mu.Unlock()
+			r.watch(b)
+			if object.Spec.Source != good.Spec.Source {
+				r.took(r.of(source), Stored{}, errors.New("forget it"), 0) // it is not seen as that of the source
+			}
+			r.publish(t)
+			r.publish(t) // no target holds what was written there: it need not be replaced
+			now := b.stored()
+			if diff := cmp.Diff(good.Spec.CABundle, now.Spec.CABundle); diff != "" {
+				t.Error("published:", diff)
+			}
+			if diff := cmp.Diff(good.Labels, now.Labels); diff != "" || now.Spec.Source != good.Spec.Source || len(now.Spec.Replaces) > 0 || now.Spec.History == "{" {
+				t.Errorf("%+v %s", now.Spec, diff)
+			}
+			if r.ledger.Latest(source).History.Bundle(start).Holds(cabundle.ParseExisting(foreign).Certificates()[0]) {
+				t.Error("what was written there is in the history")
+			}
+		})
+	}
+}
+
+func TestABundleThatIsFullSaysSo(t *testing.T) {
+	r, s, b, _ := newRig(t, cabundle.Rules{})
+	for n := range 120 {
+		s.hold(ca(strings.Repeat("x", 60*(n%2+1)) + string(rune('a'+n%26))))
+		r.read(t)
+	}
+	r.publish(t)
+	if size := base64.StdEncoding.DecodedLen(len(b.stored().Spec.CABundle)); size > cabundle.MaxSourceBytes {
+		t.Errorf("%d bytes", size)
+	}
+	select {
+	case event := <-r.events.Events:
+		if !strings.Contains(event, DroppedReason) {
+			t.Error(event)
+		}
+	default:
+		t.Error("nobody is told")
+	}
+}
+
+func TestAnAPIServerThatTakesNothingIsTriedAgain(t *testing.T) {
+	r, s, b, _ := newRig(t, cabundle.Rules{})
+	s.hold(ca("one"))
+	for sentence, err := range map[string]error{
+		"forbidden": apierrors.NewForbidden(schema.GroupResource{}, "", errors.New("no")),
+		"an outage": errors.New("connection refused"),
+		"conflicts": apierrors.NewConflict(schema.GroupResource{}, "", errors.New("changed")),
+	} {
+		b.err = err
+		if again := r.publish(t); again != 30*time.Second {
+			t.Errorf("%s: again after %s", sentence, again)
+		}
+	}
+	b.err = nil
+	if again := r.publish(t); again != 0 {
+		t.Errorf("again after %s", again)
+	}
+	expect(t, b, "Published", b.published())
+}
+
+func (f *fakeBundles) published() []byte {
+	decoded, _ := base64.StdEncoding.DecodeString(f.stored().Spec.CABundle)
+	return decoded
+}
+
+// policy is an API server's policy: it fills what it sees to be published, some tries late.
+type policy struct {
+	mu    sync.Mutex
+	b     *fakeBundles
+	lag   int
+	off   bool
+	tries int
+	held  map[string][]byte // by target
+}
+
+func (p *policy) readmit(name string, fields int) Readmit {
+	return func(context.Context) (cabundle.Object, bool, error) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.tries++
+		if p.lag--; p.lag < 0 && !p.off {
+			p.held[name] = p.b.published()
+		}
+		object := cabundle.Object{Target: cabundle.Target{Kind: kind, Name: name}}
+		for range fields {
+			object.Fields = append(object.Fields, cabundle.Field{CABundle: p.held[name]})
+		}
+		return object, false, nil
+	}
+}
+
+func TestAPolicyFills(t *testing.T) {
+	r, s, b, clk := newRig(t, cabundle.Rules{})
+	go func() {
+		for t.Context().Err() == nil {
+			clk.Step(time.Millisecond)
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	s.hold(ca("one"))
+	r.read(t)
+	p := &policy{b: b, lag: 2, held: map[string][]byte{}}
+
+	// 40 targets at once: one write, and only the first has to try again.
+	var filling sync.WaitGroup
+	for n := range 40 {
+		filling.Go(func() {
+			if _, filled := r.Fill(t.Context(), source, kind, p.readmit(string(rune('a'+n)), 2)); !filled {
+				t.Error("not filled")
+			}
+		})
+	}
+	filling.Wait()
+	if b.writes != 1 || p.tries != 42 {
+		t.Errorf("%d writes, %d tries", b.writes, p.tries)
+	}
+
+	// A policy that does not fill is not counted on for a while: for this kind and source, and no other.
+	s.hold(ca("two"))
+	r.read(t)
+	p.off, p.tries = true, 0
+	if _, filled := r.Fill(t.Context(), source, kind, p.readmit("a", 1)); filled || p.tries != len(lags)+1 {
+		t.Errorf("filled %v, %d tries", filled, p.tries)
+	}
+	p.tries = 0
+	r.Fill(t.Context(), source, kind, p.readmit("a", 1))
+	if p.tries > 0 || r.Fills(t.Context(), source, cabundle.Object{Target: cabundle.Target{Kind: kind}, Fields: make([]cabundle.Field, 1)}) {
+		t.Error("it is counted on again at once")
+	}
+	if !r.counted(source, cabundle.APIService) || !r.counted(cabundle.Reference{Kind: cabundle.APIServer}, kind) {
+		t.Error("the others are not counted on any more")
+	}
+	clk.Step(rest)
+	p.off = false
+	if _, filled := r.Fill(t.Context(), source, kind, p.readmit("a", 1)); !filled {
+		t.Error("it is not counted on any more")
+	}
+
+	// What it cannot fill is not tried often.
+	p.off, p.tries, p.held["a"] = true, 0, ca("foreign")
+	if _, filled := r.Fill(t.Context(), source, kind, p.readmit("a", 1)); filled || p.tries != 1 {
+		t.Errorf("foreign certificates: filled %v, %d tries", filled, p.tries)
+	}
+	if !r.counted(source, kind) {
+		t.Error("it is not counted on any more, for what it cannot fill")
+	}
+}
+
+func TestTheFirstBundleOfASourceIsNotLeftToAPolicy(t *testing.T) {
+	r, s, b, _ := newRig(t, cabundle.Rules{})
+	s.hold(ca("one"))
+	r.read(t)
+	empty := cabundle.Object{Target: cabundle.Target{Kind: kind}, Fields: make([]cabundle.Field, 1)}
+	if r.Fills(t.Context(), source, empty) || b.writes > 0 {
+		t.Error("it is")
+	}
+	r.publish(t)
+	if !r.Fills(t.Context(), source, empty) {
+		t.Error("nor is the second")
+	}
+	r.options.PolicyKinds = []cabundle.Kind{cabundle.APIService}
+	if r.Fills(t.Context(), source, empty) {
+		t.Error("a kind that no policy fills")
+	}
+}
+
+func TestAKindThatIsNewIsPublishedForBeforeItIsFilled(t *testing.T) {
+	r, s, b, _ := newRig(t, cabundle.Rules{})
+	s.hold(ca("one"))
+	r.targets.summary.Labels = map[string]bool{cabundle.CustomResourceDefinition.Label(): true}
+	r.publish(t)
+	r.targets.summary.Labels = map[string]bool{cabundle.CustomResourceDefinition.Label(): true, kind.Label(): true}
+	if !r.Fills(t.Context(), source, cabundle.Object{Target: cabundle.Target{Kind: kind}, Fields: make([]cabundle.Field, 1)}) {
+		t.Error("the policy is not counted on")
+	}
+	if b.stored().Labels[kind.Label()] != "true" {
+		t.Error("the policy of that kind does not read it")
+	}
+}
+
+// TestReplicasWhoseFilesDiffer is about the API server's CA, of which each replica has a file of its own.
+func TestReplicasWhoseFilesDiffer(t *testing.T) {
+	b, clk := newFakeBundles(), clocktesting.NewFakeClock(start)
+	var all []*replica
+	for n, content := range [][]byte{ca("one"), ca("two")} {
+		s := &fakeSource{reading: cabundle.Reading{Bundle: cabundle.ParseExisting(content)}}
+		r := newReplica(s, b, clk, cabundle.Rules{})
+		r.leads = n == 0
+		all = append(all, r)
+	}
+	for range 3 {
+		for _, r := range all {
+			r.watch(b)
+			r.read(t)
+			r.publish(t)
+			clk.Step(time.Minute)
+		}
+	}
+	writes := b.writes
+	for range 5 {
+		for _, r := range all {
+			r.watch(b)
+			r.read(t)
+			r.publish(t)
+			clk.Step(time.Minute)
+		}
+	}
+	if b.writes != writes {
+		t.Errorf("%d writes while nothing changed", b.writes-writes)
+	}
+	if names := storedOf(b.stored()).Published.Bundle().Certificates(); len(names) != 1 || names[0].Subject.CommonName != "one" {
+		t.Errorf("published: %d certificates", len(names))
+	}
+}
