@@ -2,8 +2,6 @@
 package metrics
 
 import (
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caject/caject/cabundle"
@@ -22,11 +20,9 @@ const (
 
 // Metrics are caject's own counters. (The state of each target is collected by package resync, which knows it.)
 type Metrics struct {
-	injections     *prometheus.CounterVec
-	refusals       *prometheus.CounterVec
-	reads          *prometheus.CounterVec
-	resyncDuration prometheus.Histogram
-	resyncSuccess  prometheus.Gauge
+	injections *prometheus.CounterVec
+	refusals   *prometheus.CounterVec
+	reads      *prometheus.CounterVec
 }
 
 // New registers the metrics with r.
@@ -44,17 +40,8 @@ func New(r prometheus.Registerer) *Metrics {
 			Name: "caject_source_reads_total",
 			Help: "Sources that were read, by path and by reason why they gave nothing (empty if they did).",
 		}, []string{"path", "reason"}),
-		resyncDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:    "caject_resync_duration_seconds",
-			Help:    "How long it took to read each referenced source once.",
-			Buckets: prometheus.ExponentialBuckets(0.001, 4, 8),
-		}),
-		resyncSuccess: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "caject_resync_last_success_timestamp_seconds",
-			Help: "When the periodic loop last got an answer about each referenced source.",
-		}),
 	}
-	r.MustRegister(m.injections, m.refusals, m.reads, m.resyncDuration, m.resyncSuccess)
+	r.MustRegister(m.injections, m.refusals, m.reads)
 	return m
 }
 
@@ -75,12 +62,4 @@ func (m *Metrics) SourceRead(path Path, problem *cabundle.Problem) {
 		reason = problem.Reason
 	}
 	m.reads.WithLabelValues(string(path), string(reason)).Inc()
-}
-
-// Resynced notes a round of the periodic loop; complete is false if something did not answer.
-func (m *Metrics) Resynced(start, end time.Time, complete bool) {
-	m.resyncDuration.Observe(end.Sub(start).Seconds())
-	if complete {
-		m.resyncSuccess.Set(float64(end.UnixMilli()) / 1000)
-	}
 }

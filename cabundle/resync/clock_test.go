@@ -1,15 +1,30 @@
 package resync
 
 import (
-	"bytes"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"k8s.io/utils/clock"
 
 	"github.com/caject/caject/cabundle/cabundletest"
 )
 
-// TestTheClockMayJump has a target written a few times, so that caject waits before it writes it again, the clock set, and the
-// target undone and its source rotated. All that is waited for then must be over within the interval.
+// jumping is a clock that can be set.
+type jumping struct {
+	clock.RealClock
+	ahead atomic.Int64
+}
+
+// Now implements [clock.PassiveClock].
+func (j *jumping) Now() time.Time { return j.RealClock.Now().Add(time.Duration(j.ahead.Load())) }
+
+// Since implements [clock.PassiveClock].
+func (j *jumping) Since(t time.Time) time.Duration { return j.Now().Sub(t) }
+
+// TestTheClockMayJump has a target written a few times, so that caject waits before it writes it again, the clock set, and the target
+// undone and its source rotated. All that is waited for then must be over within the interval.
 func TestTheClockMayJump(t *testing.T) {
 	week := 7 * 24 * time.Hour
 	long := func(name string) []byte { return cabundletest.CA(name, start.Add(-week), start.Add(week)) }
@@ -18,89 +33,60 @@ func TestTheClockMayJump(t *testing.T) {
 		"an hour backward": -time.Hour,
 		"a day backward":   -24 * time.Hour,
 	} {
-		t.Run(sentence, func(t *testing.T) {
-			r := newPublishing(t, nil)
-			before, after := long("before"), long("after")
-			r.sources.ca = before
-			undo := func() {
-				r.targets.object.Webhooks[0].ClientConfig.CABundle = nil
-				r.targets.bump()
-				r.watchChange(true)
-			}
-			// within works off what is due, and fails the test if that takes longer than the interval.
-			within := func() {
-				t.Helper()
-				begin := r.clock.Now()
-				for again := r.work(t); again > 0; again = r.retry(t) {
-					if r.clock.Step(again); r.clock.Since(begin) > r.options.Interval {
-						t.Fatalf("it waits for %v", again)
+		for replica, leads := range map[string]bool{"the leader": true, "a replica that follows": false} {
+			t.Run(sentence+", "+replica, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					r := newRig(t, Options{}, never)
+					r.leads = leads
+					clock := &jumping{}
+					r.Resync.clock, r.tracker.clock = clock, clock
+					before, after := long("before"), long("after")
+					r.sources.set(secret, before)
+					// within works off what is due, and fails the test if want is not there within the interval.
+					within := func(want []byte) {
+						t.Helper()
+						for begin := time.Now(); ; r.pass(50 * time.Millisecond) {
+							if r.work(t); r.targets.held(target) == string(want) {
+								return
+							}
+							if time.Since(begin) > interval+followAfter {
+								r.expect(t, want)
+								t.FailNow()
+							}
+						}
 					}
-				}
-			}
-			r.watch()
-			for range 3 {
-				undo()
-				within()
-			}
-			r.clock.SetTime(r.clock.Now().Add(jump))
-			undo()
-			within()
-			r.expect(t, before)
-			r.sources.ca = after
-			r.readAll(t.Context())
-			within()
-			r.expect(t, append(bytes.Clone(before), after...))
-		})
-	}
-}
-
-func TestAClockThatGoesBackDoesNotKeepAPolicyFromBeingTried(t *testing.T) {
-	r := newPublishing(t, nil)
-	r.options.Policy = true
-	r.policyFailed.Store(r.clock.Now().UnixNano())
-	if r.policyFills() {
-		t.Fatal("a policy that has just failed is tried again")
-	}
-	r.clock.SetTime(r.clock.Now().Add(-time.Hour))
-	if !r.policyFills() {
-		t.Error("it is not tried until the clock is where it was")
-	}
-}
-
-func TestAClockThatGoesBackDoesNotKeepAReplicaFromActing(t *testing.T) {
-	r := newRig(t, nil)
-	r.options.Leads = func() bool { return false }
-	r.watch()
-	known, _ := r.tracker.get(target)
-	if left := r.left(target, known); left != followAfter {
-		t.Fatalf("it leaves the target to the leader for %v", left)
-	}
-	r.clock.SetTime(r.clock.Now().Add(-time.Hour))
-	if left := r.left(target, known); left > followAfter {
-		t.Errorf("it leaves the target to the leader for %v", left)
-	}
-}
-
-// TestCertificatesThatExpireAreNobodysDoing has five of a target expire one after the other. Soak found that a person was
-// blamed for it, and the next rotation held back.
-func TestCertificatesThatExpireAreNobodysDoing(t *testing.T) {
-	r := newRig(t, nil)
-	r.sources.ca = nil
-	for n := range contestedAfter + 2 {
-		r.sources.ca = append(r.sources.ca, cabundletest.CA("short", start.Add(-time.Hour), start.Add(time.Duration(n+1)*5*time.Second))...)
-	}
-	r.sources.ca = append(r.sources.ca, caOne...)
-	r.watch()
-	r.work(t)
-	for range contestedAfter + 1 {
-		r.clock.Step(5*time.Second + time.Millisecond)
-		r.readAll(t.Context())
-		if again := r.work(t); again > 0 {
-			t.Errorf("what has expired goes only after %v", again)
+					r.show(target)
+					within(before)
+					for range 5 {
+						r.undo("somebody")
+						within(before)
+					}
+					clock.ahead.Add(int64(jump))
+					r.undo("somebody")
+					within(before)
+					r.sources.set(secret, after)
+					r.tick(t, secret)
+					within(both(before, after))
+					r.changed(target)
+					if again := r.work(t); again > 0 {
+						t.Errorf("it waits for another %v", again)
+					}
+				})
+			})
 		}
 	}
-	r.expectContest(t, "")
-	if r.targets.writes < contestedAfter {
-		t.Errorf("%d writes", r.targets.writes)
-	}
+}
+
+func TestAClockThatGoesForwardHasWhatExpiredTakenOut(t *testing.T) {
+	short := cabundletest.CA("short", start.Add(-time.Hour), start.Add(time.Hour))
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Options{}, never, both(short, caOne))
+		clock := &jumping{}
+		r.Resync.clock, r.tracker.clock = clock, clock
+		r.filled(t)
+		clock.ahead.Add(int64(2 * time.Hour))
+		r.tracker.sweep()
+		r.work(t)
+		r.expect(t, caOne)
+	})
 }

@@ -2,308 +2,163 @@ package resync
 
 import (
 	"context"
-	"fmt"
-	"slices"
 	"sync"
 	"time"
 
 	"gomodules.xyz/jsonpatch/v2"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/log"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/cabundle/cluster"
+	"github.com/caject/caject/cabundle/ledger"
 	"github.com/caject/caject/cabundle/metrics"
 )
 
-// look is what was found when a target and its source were read.
-type look struct {
+// found is what a look at a target and its source has come to.
+type found struct {
+	looked
 	object  cabundle.Object
-	gone    bool   // the target is gone, or asks for something else by now: the watch will say so too
-	version string // of the target
-	outcome string // of reading the source; empty if it was not read
-	expiry  time.Time
-	// sourceExpiry is when the first certificate of the source expires; zero if it was not read.
-	sourceExpiry time.Time
-
-	source  cabundle.Bundle       // that the target is to hold
+	gone    bool // the target is gone, or asks for something else by now: the watch will say so, too
+	written bool // its caBundles were patched
+	again   bool // somebody else was faster: nobody is told, and the look is to be repeated
+	source  ledger.Reading
 	patch   []jsonpatch.Operation // of caBundles
 	dropped int                   // how many certificates patch drops for want of room
-	disown  []jsonpatch.Operation // of their field managers
-	problem *cabundle.Problem     // why not all is right once patch is written
-	waiting bool                  // the problem is that of the source alone
+	disown  []string              // injectors that own a caBundle of it
 }
 
-// isOf reports that l is of the object that the watch has shown last.
-func (l look) isOf(known state) bool {
-	return l.version == known.version && types.UID(l.object.UID) == known.uid
+// right reports whether there is nothing to do.
+func (f *found) right() bool {
+	return !f.gone && f.problem == nil && len(f.patch)+len(f.disown) == 0
 }
 
-// right reports that there is nothing to do.
-func (l look) right() bool { return !l.gone && l.problem == nil && !l.toWrite() }
+// isOf reports whether f is about the object that the watch has shown last.
+func (f *found) isOf(s *state) bool {
+	return f.version == s.seen.version && types.UID(f.object.UID) == s.seen.uid
+}
 
-// toWrite reports that there is something to write.
-func (l look) toWrite() bool { return len(l.patch)+len(l.disown) > 0 }
-
-// Reconcile looks at one target and puts it right. Its error is always nil: what cannot be done yet is tried again,
-// and reported once rather than at each try.
-func (r *Resync) Reconcile(ctx context.Context, target cabundle.Target) (reconcile.Result, error) {
-	defer r.work.Turn()()
-	known, ok := r.tracker.get(target)
-	switch {
-	case !ok:
-		r.retries.Forget(target)
-		r.writes.Forget(target)
-		return reconcile.Result{}, nil
-	case !known.due(r.clock.Now()):
-		return reconcile.Result{}, nil
-	case r.left(target, known) > 0:
-		return reconcile.Result{RequeueAfter: r.left(target, known)}, nil
-	case r.rests(known) > 0 && !known.stale():
-		// Somebody changes it as often as caject writes it. Nobody wins such a fight by being faster. But another CA does not wait
-		// for its end.
-		return reconcile.Result{RequeueAfter: r.rests(known)}, nil
-	case known.invalid != nil:
-		return r.settle(ctx, target, known, look{version: known.version, problem: known.invalid}), nil
+// reconcile looks at one target and puts it right. It returns when to do so again, 0 for when something changes.
+func (r *Resync) reconcile(ctx context.Context, target cabundle.Target) time.Duration {
+	s, ok := r.tracker.get(target)
+	if !ok {
+		return 0
 	}
-	if found, ok := r.refresh(ctx, target, known); ok {
-		return r.settle(ctx, target, known, found), nil
-	}
-	// A cached answer may only conclude that there is nothing to do (yet), and not if the source is known to have changed.
-	if !known.stale() {
-		if known.waiting == known.version {
-			// Nothing but the source was missing: the target, which may be large, is not read again for that.
-			if found := r.lookAtSource(ctx, known, cluster.Cached); found.problem != nil {
-				return r.settle(ctx, target, known, found), nil
-			}
-		} else if !known.work || !r.options.leads() {
-			if found := r.look(ctx, target, known, cluster.Cached); found.right() && found.isOf(known) {
-				return r.settle(ctx, target, known, found), nil
-			}
+	source := r.ledger.Latest(s.seen.ref)
+	act, wait := next(r.clock.Now(), &s, source, r.options.Leads(), r.options.Interval)
+	switch act {
+	case nothing, pause:
+		return wait
+	case report:
+		return r.tell(ctx, target, &s)
+	case refuse:
+		return r.settle(ctx, target, &s, &found{looked: looked{version: s.seen.version, problem: s.seen.invalid}})
+	case await:
+		return r.settle(ctx, target, &s, &found{looked: looked{
+			version: s.seen.version, revision: source.Revision, problem: source.Problem, source: true,
+		}})
+	case keep:
+		f := &found{looked: s.looked}
+		f.revision = source.Revision
+		return r.settle(ctx, target, &s, f)
+	case readmit:
+		if f := r.readmitKnown(ctx, target, &s, source); f != nil {
+			return r.settle(ctx, target, &s, f)
+		}
+	case check:
+		if source.Began.IsZero() { // it was not read yet
+			source = r.ledger.Read(ctx, s.seen.ref, cluster.Cached, metrics.Resync)
+		}
+		if f := r.look(ctx, target, &s, cluster.Cached, source); f.right() && f.isOf(&s) {
+			return r.settle(ctx, target, &s, f)
 		}
 	}
-	found := r.look(ctx, target, known, cluster.Consistent)
-	if found.toWrite() {
-		r.write(ctx, target, known, &found)
+	f := r.look(ctx, target, &s, cluster.Consistent, source)
+	if !f.gone && (f.problem == nil || len(f.patch) > 0) && !f.right() {
+		r.write(ctx, target, &s, f)
 	}
-	return r.settle(ctx, target, known, found), nil
+	return r.settle(ctx, target, &s, f)
 }
 
-// rests returns for how long a target is not written. That is never more than the interval: then the clock has gone back.
-func (r *Resync) rests(known state) time.Duration {
-	if left := known.notBefore.Sub(r.clock.Now()); left <= r.options.Interval {
-		return left
+// look reads target, and its source if what is known of it is too old to write from; both at the same time. It decides what to change.
+func (r *Resync) look(ctx context.Context, target cabundle.Target, s *state, freshness cluster.Freshness, source ledger.Reading) *found {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	var reading sync.WaitGroup
+	if freshness == cluster.Consistent && !recent(s, source) {
+		reading.Go(func() { source = r.ledger.Read(ctx, s.seen.ref, freshness, metrics.Resync) })
 	}
+	object, err := r.targets.Get(ctx, target, freshness)
+	reading.Wait()
+	f := &found{object: object, source: source, looked: looked{revision: source.Revision}}
+	if err != nil {
+		f.gone, f.problem = apierrors.IsNotFound(err), targetProblem(target, err)
+		return f
+	}
+	ref, annotated, malformed := cabundle.ReferenceOf(object.Annotations)
+	f.version = version(object, ref)
+	f.gone = !annotated || malformed != nil || ref != s.seen.ref || object.Deleting
+	if f.problem = object.NotInjectableProblem(); f.gone || f.problem != nil {
+		return f
+	}
+	if f.problem = source.Problem; f.problem != nil {
+		f.looked.source = true
+		return f
+	}
+	now := r.clock.Now()
+	f.patch, f.dropped, f.problem = cabundle.Inject(now, object, nil, source.Bundle, r.ledger.Combine(ref))
+	f.looked.source = f.problem != nil && f.problem.Reason == cabundle.SourceExpired
+	f.expiry = cabundle.NextExpiry(now, object, source.Bundle)
+	if f.problem == nil {
+		f.disown = r.owners(object, s)
+	}
+	return f
+}
+
+// recent reports whether source is known well enough to write a target from it: the source has changed since the target was last looked at,
+// or was read since the target was last seen to change. Of a source that cannot be used, the ledger itself sees when it can.
+func recent(s *state, source ledger.Reading) bool {
+	return source.Consistent && (source.Problem != nil || source.Began.After(s.seen.at) || s.looked.known && s.stale(source.Revision))
+}
+
+// owners returns the injectors that own a caBundle of object and are not to. cert-manager's cainjector is taken over from once only: one
+// that is still at work comes back, and nobody would gain by a fight.
+func (r *Resync) owners(object cabundle.Object, s *state) []string {
+	injectors := []string{cluster.FieldManager}
+	if !s.takenOver {
+		injectors = append(injectors, cluster.CainjectorFieldManager)
+	}
+	if len(cabundle.Disown(object.Managers, injectors...)) == 0 {
+		return nil
+	}
+	return injectors
+}
+
+// tell reports a problem that this replica has only just come to answer for.
+func (r *Resync) tell(ctx context.Context, target cabundle.Target, s *state) time.Duration {
+	r.report(ctx, target, s, s.looked.problem)
+	r.tracker.update(target, s.seen.uid, func(current *state) { current.reported, current.unreported = s.reported, s.unreported })
 	return 0
 }
 
-// look reads target and its source, both at once, and decides what to change.
-func (r *Resync) look(ctx context.Context, target cabundle.Target, known state, freshness cluster.Freshness) look {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	var (
-		reading sync.WaitGroup
-		bundle  cabundle.Bundle
-		problem *cabundle.Problem
-	)
-	reading.Go(func() { bundle, problem = r.read(ctx, known.ref, freshness) })
-	object, err := r.targets.Get(ctx, target, freshness)
-	reading.Wait()
-	if err != nil {
-		return look{gone: apierrors.IsNotFound(err), problem: targetProblem(target, err)}
-	}
-	ref, annotated, malformed := cabundle.ReferenceOf(object.Annotations)
-	found := look{
-		object:  object,
-		gone:    !annotated || malformed != nil || ref != known.ref || object.Deleting,
-		version: version(object.Generation, object.ResourceVersion, ref),
-		problem: object.NotInjectableProblem(),
-	}
-	if found.gone || found.problem != nil {
-		return found
-	}
-	found.outcome, found.problem = outcomeOf(bundle, problem), problem
-	found.sourceExpiry = bundle.FirstExpiry()
-	found.waiting = problem != nil
-	if problem == nil {
-		now := r.clock.Now()
-		found.patch, found.dropped, found.problem = cabundle.Inject(now, object, nil, bundle, r.combine(known.ref))
-		found.source = bundle
-		found.expiry = cabundle.NextExpiry(now, object, bundle)
-	}
-	if found.problem == nil {
-		injectors := []string{cluster.FieldManager}
-		if !known.takenOver {
-			// Once only: a cainjector that is still at work comes back, and nobody would gain by a fight.
-			injectors = append(injectors, cluster.CainjectorFieldManager)
-		}
-		found.disown = cabundle.Disown(object.Managers, injectors...)
-	}
-	return found
-}
-
-// read reads a source, and counts it.
-func (r *Resync) read(ctx context.Context, ref cabundle.Reference, freshness cluster.Freshness) (cabundle.Bundle, *cabundle.Problem) {
-	turns := r.publisher.begin(ref)
-	bundle, problem := readSource(ctx, r.sources, ref, freshness)
-	r.metrics.SourceRead(metrics.Resync, problem)
-	if freshness == cluster.Consistent {
-		r.publisher.note(ref, turns, bundle, problem)
-	}
-	return bundle, problem
-}
-
-// lookAtSource reads the source of a target alone; the problem, if any, is the source's.
-func (r *Resync) lookAtSource(ctx context.Context, known state, freshness cluster.Freshness) look {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	bundle, problem := r.read(ctx, known.ref, freshness)
-	return look{version: known.version, outcome: outcomeOf(bundle, problem), problem: problem, waiting: problem != nil}
-}
-
-// write has what is found to be wrong put right, if the object is still as it was read, and says in found what came of it.
-func (r *Resync) write(ctx context.Context, target cabundle.Target, known state, found *look) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	// What has expired goes without anybody having changed the target.
-	contest, same := known.contest, found.outcome == known.outcome && !known.expired(r.clock.Now())
-	if len(found.patch) > 0 {
-		contest = r.next(ctx, target, known, same)
-	}
-	written, readmitted := r.readmitFound(ctx, target, known, *found)
-	if !readmitted {
-		var err error
-		if written, err = r.targets.Patch(ctx, found.object, slices.Concat(found.patch, found.disown)); err != nil {
-			found.gone = apierrors.IsNotFound(err)
-			found.problem = targetProblem(target, err)
-			return
-		}
-		if taken := !known.takenOver && slices.ContainsFunc(found.object.Managers, isCainjector); taken {
-			r.tracker.update(target, known.uid, func(s *state) { s.takenOver = true })
-			log.FromContext(ctx).Info("Taken over from cert-manager's cainjector")
-		}
-		if disowned, err := r.targets.Disown(ctx, target, written); err == nil {
-			written = disowned
-		} else {
-			log.FromContext(ctx).V(1).Info("caject still owns the caBundle; the next look tries again", "error", err.Error())
-		}
-	}
-	ref, _, _ := cabundle.ReferenceOf(written.Annotations)
-	found.version = version(written.Generation, written.ResourceVersion, ref)
-	if len(found.patch) == 0 {
-		return
-	}
-	r.injected(ctx, target, ref, viaOf(known, readmitted && !r.webhookFills(target)))
-	if found.dropped > 0 {
-		r.event(target, known.uid, corev1.EventTypeWarning, droppedReason, cabundle.DroppedMessage(found.dropped))
-	}
-	r.wrote(target, known, contest, same)
-}
-
-// wrote notes that caject has written target. If the source is the same as at the last look and nothing has expired, somebody
-// else has changed the target, and if that happens again the next write waits, each time longer, until the target was quiet for
-// a while.
-func (r *Resync) wrote(target cabundle.Target, known state, c contest, same bool) {
-	if known.contest.quiet(c.written, r.options.Interval) {
-		r.writes.Forget(target)
-	}
-	notBefore := c.written
-	if same {
-		notBefore = c.written.Add(r.writes.When(target))
-	}
-	r.tracker.update(target, known.uid, func(s *state) { s.contest, s.notBefore = c, notBefore })
-}
-
-func isCainjector(manager cabundle.Manager) bool {
-	return manager.CABundle && !manager.Others && manager.Name == cluster.CainjectorFieldManager
-}
-
-// settle notes what a look came to, reports a change for better or worse, and says when to look again.
-func (r *Resync) settle(ctx context.Context, target cabundle.Target, known state, found look) reconcile.Result {
-	if found.gone {
-		r.retries.Forget(target)
-		return reconcile.Result{}
-	}
-	again := found.problem != nil && !found.problem.Final()
-	unknown := found.problem != nil && found.problem.Outage()
-	since := known.unknownSince
+// settle notes what a look came to, reports a change for better or worse, and returns when to look again.
+func (r *Resync) settle(ctx context.Context, target cabundle.Target, s *state, f *found) (wait time.Duration) {
 	switch {
-	case !unknown:
-		since = time.Time{}
-	case since.IsZero():
-		since = r.clock.Now()
-	}
-	known.unknownSince = since
-	reported := r.report(ctx, target, known, found.problem)
-	r.tracker.update(target, known.uid, func(s *state) {
-		s.reported, s.unknownSince, s.dueSince = reported, since, time.Time{}
-		if unknown {
-			s.checked = "" // and what was known before stays
-			return
+	case f.gone:
+		return 0
+	case f.again:
+		if f.written { // what it holds is known, if not who owns it
+			f.known = true
+			s.looked = f.looked
 		}
-		s.answered, s.outcome, s.expiry = known.refreshes, found.outcome, found.expiry
-		s.looked, s.problem = true, ""
-		if found.problem != nil {
-			s.problem = found.problem.Reason
-		}
-		if !found.sourceExpiry.IsZero() {
-			s.sourceExpiry = found.sourceExpiry
-		}
-		s.checked, s.waiting, s.via = found.version, "", ""
-		if again {
-			s.checked = ""
-		}
-		if found.waiting {
-			s.waiting = found.version
-		}
-	})
-	if !unknown && r.overtaken(known.ref, found.outcome) {
-		r.tracker.outdate(target, known.uid)
-	}
-	if again {
-		pause := r.retries.When(target)
-		if unknown {
-			pause = min(pause, outageRetry)
-		}
-		return reconcile.Result{RequeueAfter: pause}
-	}
-	r.retries.Forget(target)
-	return reconcile.Result{}
-}
-
-// overtaken reports that a look read of a source what is not known to be the latest: another read, such as that after a hint,
-// has found something else. It may have ended first, and passed over a target that nothing was known of yet.
-func (r *Resync) overtaken(ref cabundle.Reference, outcome string) bool {
-	bundle, problem, ok := r.publisher.source(ref)
-	return ok && differs(outcome, outcomeOf(bundle, problem))
-}
-
-// targetProblem says why a target could not be read or written.
-func targetProblem(target cabundle.Target, err error) *cabundle.Problem {
-	switch {
-	case apierrors.IsConflict(err):
-		// Somebody else wrote in between: the next look sees what.
-		return &cabundle.Problem{Reason: cabundle.TargetUnavailable, Detail: err.Error()}
-	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
-		return &cabundle.Problem{
-			Reason: cabundle.TargetRefused,
-			Detail: fmt.Sprintf("the API server does not accept the bundle: %v", err),
-			Remedy: "correct the object",
-		}
-	case apierrors.IsForbidden(err):
-		return &cabundle.Problem{
-			Reason: cabundle.TargetForbidden,
-			Detail: fmt.Sprintf("caject may not read or patch %s: %v", target, err),
-			Remedy: "let its role get and patch it",
-		}
+		wait = s.repeat(r.options.Interval)
 	default:
-		return &cabundle.Problem{
-			Reason:   cabundle.TargetUnavailable,
-			Detail:   err.Error(),
-			Answered: cluster.Answered(err),
+		if f.problem != nil {
+			r.metrics.Refused(metrics.Resync, f.problem.Reason)
 		}
+		wait = s.settle(r.clock.Now(), f.looked, r.options.Interval)
+		r.report(ctx, target, s, f.problem)
 	}
+	r.tracker.update(target, s.seen.uid, func(current *state) { current.take(*s) })
+	return wait
 }

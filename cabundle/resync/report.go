@@ -2,9 +2,9 @@ package resync
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
-	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -17,54 +17,60 @@ import (
 // maxNoteBytes is the most that the API server takes as the message of an Event.
 const maxNoteBytes = 1024
 
-// droppedReason is that of the Event about certificates that had to leave a bundle for want of room.
-const droppedReason = "CertificatesDropped"
-
-// logConstructor names the target in each line about it.
-func logConstructor(base logr.Logger) func(*cabundle.Target) logr.Logger {
-	return func(target *cabundle.Target) logr.Logger {
-		if target == nil {
-			return base
-		}
-		return base.WithValues("kind", target.Kind, "name", target.Name)
-	}
-}
-
 // injected says that target was written, and how it came to that.
 func (r *Resync) injected(ctx context.Context, target cabundle.Target, ref cabundle.Reference, via metrics.Path) {
 	r.metrics.Injected(via, target.Kind)
 	log.FromContext(ctx).Info("Injected", "source", ref)
 }
 
-// report says once, by Event and log line, that the problem of a target is another one than before, or is solved. It
-// returns what to remember as reported. An outage is no word about the target: it is counted, and logged for those
-// who look closely. It is reported only if it lasts longer than an interval although something answers.
-func (r *Resync) report(ctx context.Context, target cabundle.Target, known state, problem *cabundle.Problem) string {
+// report says once, by Event and log line, that the problem of a target is another one than before, or is solved, and notes in s
+// what it has said. Only the leader does, and what it has not said before, it says when it is elected. An outage says nothing about the target:
+// it is counted, and logged at V(1), and reported only if it lasts longer than an interval although something answers.
+func (r *Resync) report(ctx context.Context, target cabundle.Target, s *state, problem *cabundle.Problem) {
 	logger := log.FromContext(ctx)
 	if problem == nil {
-		if known.reported != "" {
-			r.event(target, known.uid, corev1.EventTypeNormal, "Injected", "caBundle injected")
+		if s.reported != "" {
+			r.event(target, s.seen.uid, corev1.EventTypeNormal, "Injected", "caBundle injected")
 		}
-		return ""
+		s.reported, s.unreported = "", false
+		return
 	}
-	r.metrics.Refused(metrics.Resync, problem.Reason)
-	lasts := r.clock.Since(known.unknownSince) > r.options.Interval
+	lasts := r.clock.Since(s.unknownSince) > r.options.Interval
 	if problem.Outage() && !(problem.Answered && lasts) {
 		logger.V(1).Info("Not injected yet", "reason", problem.Reason, "detail", problem.Detail)
-		return known.reported
-	}
-	if !r.options.leads() {
-		return known.reported // the leader does
-	}
-	if r.own(target) && r.clock.Since(r.began) < r.options.Interval {
-		return known.reported // caject's own CA is being made
+		return
 	}
 	text := string(problem.Reason) + ": " + problem.Detail
-	if text != known.reported {
+	switch {
+	case text == s.reported:
+		s.unreported = false
+	case !r.options.Leads(), r.own(target) && r.clock.Since(r.began) < r.options.Interval: // caject's own CA is being made
+		s.unreported = true
+	default:
 		logger.Info("Not injected", "reason", problem.Reason, "detail", problem.Detail, "remedy", problem.Remedy)
-		r.event(target, known.uid, corev1.EventTypeWarning, string(problem.Reason), problem.Message())
+		r.event(target, s.seen.uid, corev1.EventTypeWarning, string(problem.Reason), problem.Message())
+		s.reported, s.unreported = text, false
 	}
-	return text
+}
+
+// nameContestant finds out who undoes what caject writes to target, and says so once. It is called before the write, while
+// managedFields still shows who.
+func (r *Resync) nameContestant(ctx context.Context, target cabundle.Target, s *state, c contest) contest {
+	managers, err := r.targets.Managers(ctx, target)
+	if err != nil {
+		log.FromContext(ctx).V(1).Info("Cannot read who changes the target", "error", err.Error())
+		return c
+	}
+	manager := cabundle.LastManager(managers)
+	if manager == c.manager {
+		return c
+	}
+	c.manager = manager
+	log.FromContext(ctx).Info("Somebody keeps undoing the injection; writing it again, ever more slowly", "manager", manager, "times", c.undone)
+	r.event(target, s.seen.uid, corev1.EventTypeWarning, contestReason, fmt.Sprintf(
+		"field manager %q keeps changing the caBundle back; caject writes it again, ever more slowly (leave caBundle out of what %q applies, or remove the annotation)",
+		manager, manager))
+	return c
 }
 
 // event puts an Event on target; being cluster-scoped, it has it in namespace default.

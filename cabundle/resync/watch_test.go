@@ -1,98 +1,124 @@
 package resync
 
 import (
-	"errors"
-	"slices"
+	"context"
+	"net/http"
 	"testing"
-	"time"
+	"testing/synctest"
 
-	"github.com/go-logr/logr/funcr"
 	"github.com/google/go-cmp/cmp"
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
-	clocktesting "k8s.io/utils/clock/testing"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
 
 	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/cluster"
 )
 
-func TestARefusedWatchIsLoggedOnceItLasts(t *testing.T) {
-	lines := 0
-	clock := clocktesting.NewFakeClock(start)
-	w := newWatchErrors(funcr.New(func(string, string) { lines++ }, funcr.Options{}), clock)
-	crds := apierrors.NewForbidden(schema.GroupResource{Resource: "customresourcedefinitions"}, "", errors.New("no"))
-	services := apierrors.NewForbidden(schema.GroupResource{Resource: "apiservices"}, "", errors.New("no"))
-	expect := func(sentence string, want int) {
-		t.Helper()
-		if lines != want {
-			t.Errorf("%s: %d lines, want %d", sentence, lines, want)
-		}
+func TestWhatIsWatched(t *testing.T) {
+	own := []cabundle.Target{{Kind: cabundle.ValidatingWebhookConfiguration, Name: "own"}}
+	for sentence, test := range map[string]struct {
+		options Options
+		want    int
+	}{
+		"all kinds":                              {Options{}, 4},
+		"one kind":                               {Options{Kinds: []cabundle.Kind{cabundle.APIService}}, 1},
+		"one kind and caject's own":              {Options{Kinds: []cabundle.Kind{cabundle.APIService}, Own: own}, 2},
+		"caject's own is of a kind that is, too": {Options{Kinds: []cabundle.Kind{cabundle.ValidatingWebhookConfiguration}, Own: own}, 1},
+		"none but caject's own":                  {Options{Kinds: []cabundle.Kind{}, Own: own}, 1},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			rigged(t, test.options, func(t *testing.T, r *rig) {
+				watcher, err := cluster.NewWatcher(&rest.Config{Host: "localhost:1"}, http.DefaultClient, clock.RealClock{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := len(r.Watches(watcher)); got != test.want {
+					t.Errorf("%d watches", got)
+				}
+				if r.Synced() {
+					t.Error("nothing has been seen yet")
+				}
+			})
+		})
 	}
-	refuse := func(err error, times int) {
-		for range times {
-			w.handle(err)
-			clock.Step(5 * time.Second)
-		}
-	}
-	refuse(crds, 2)
-	expect("an API server that is starting", 0)
-	clock.Step(time.Hour)
-	refuse(crds, 2)
-	expect("starting again, later", 0)
-	refuse(crds, 100)
-	expect("a refusal that lasts", 1)
-	refuse(services, 10)
-	expect("of another kind, too", 2)
-	refuse(crds, 800)
-	expect("for over an hour", 3)
-	refuse(errors.New("connection refused"), 100)
-	expect("an API server that is away", 3)
 }
 
-// TestWhatAWatchHasMissedIsMadeUpFor is about the store that stands where an informer's cache would: after an outage it is
-// given all that is there by now.
-func TestWhatAWatchHasMissedIsMadeUpFor(t *testing.T) {
-	r := newRig(t, nil)
-	observed := []string{}
-	r.options.Observe = func(t cabundle.Target) { observed = append(observed, t.Name) }
-	annotated := func(name, version string) *metav1.PartialObjectMetadata {
-		return &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
-			Name: name, UID: types.UID(name), ResourceVersion: version,
-			Annotations: map[string]string{cabundle.InjectCAFromSecretAnnotation: "ns/name"},
-		}}
-	}
-	plain := annotated("plain", "1")
-	plain.Annotations = nil
-	store := newTargetStore(r.Resync, target.Kind)
-	do := func(errs ...error) {
-		t.Helper()
-		if err := errors.Join(errs...); err != nil {
-			t.Fatal(err)
+// TestAllThatIsThereIsSeen has a watch of the API machinery show the targets, and say when that are all.
+func TestAllThatIsThereIsSeen(t *testing.T) {
+	rigged(t, Options{}, func(t *testing.T, r *rig) {
+		server := watch.NewFakeWithOptions(watch.FakeOptions{ChannelSize: 10})
+		lw := &toolscache.ListWatch{
+			WatchFuncWithContext: func(context.Context, metav1.ListOptions) (watch.Interface, error) { return server, nil },
 		}
-	}
-	expect := func(want ...string) {
-		t.Helper()
-		got := []string{}
-		for target := range r.tracker.snapshot() {
-			got = append(got, target.Name)
+		w := cluster.NewWatch(string(target.Kind), lw, nil, &metav1.PartialObjectMetadata{},
+			cluster.Handler[*metav1.PartialObjectMetadata](kindHandler{r.Resync, target.Kind}), nil, clock.RealClock{})
+		r.watches = append(r.watches, w)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- w.Start(ctx) }()
+		metadata, _ := r.targets.metadata(target)
+		server.Add(metadata)
+		synctest.Wait()
+		if r.Synced() {
+			t.Error("there may be more to see")
 		}
-		slices.Sort(got)
-		if diff := cmp.Diff(want, got); diff != "" {
+		server.Action(watch.Bookmark, &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
+			ResourceVersion: "9", Annotations: map[string]string{metav1.InitialEventsAnnotationKey: "true"},
+		}})
+		synctest.Wait()
+		if _, known := r.tracker.get(target); !known || !r.Synced() {
+			t.Errorf("known: %v, synced: %v", known, r.Synced())
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestEachChangeIsObservedAnnotatedOrNot(t *testing.T) {
+	var observed []string
+	rigged(t, Options{Observe: func(t cabundle.Target) { observed = append(observed, t.Name) }}, func(t *testing.T, r *rig) {
+		r.targets.make(crd, secret)
+		r.targets.edit(crd, func(o metav1.Object) { o.SetAnnotations(nil) })
+		r.show(target)
+		r.show(crd)
+		r.targets.remove(crd)
+		r.changed(crd)
+		if diff := cmp.Diff([]string{"target", "crd", "crd"}, observed); diff != "" {
 			t.Error(diff)
 		}
+	})
+}
+
+func TestVersionOf(t *testing.T) {
+	certificate := cabundle.Reference{Kind: cabundle.Certificate, Namespace: "ns", Name: "name"}
+	type object struct {
+		generation      int64
+		resourceVersion string
+		ref             cabundle.Reference
 	}
-	do(store.Replace([]any{annotated("a", "1"), annotated("b", "1"), plain}, "1"), store.Add(annotated("c", "2")), store.Delete(annotated("b", "3")))
-	expect("a", "c")
-	observed = observed[:0]
-	do(store.Replace([]any{annotated("c", "2"), annotated("d", "5")}, "6"))
-	expect("c", "d")
-	slices.Sort(observed)
-	if diff := cmp.Diff([]string{"a", "c", "d", "plain"}, observed); diff != "" {
-		t.Error(diff)
-	}
-	if err := store.Add(&corev1.Secret{}); err == nil {
-		t.Error("a Secret is taken for a target")
+	for sentence, test := range map[string]struct {
+		a, b object
+		same bool
+	}{
+		"a status changes":                        {object{1, "1", secret}, object{1, "2", secret}, true},
+		"a spec changes":                          {object{1, "1", secret}, object{2, "2", secret}, false},
+		"without a generation anything may count": {object{0, "1", secret}, object{0, "2", secret}, false},
+		"nothing changes":                         {object{0, "1", secret}, object{0, "1", secret}, true},
+		"another source":                          {object{1, "1", secret}, object{1, "2", other}, false},
+		"another kind of source":                  {object{1, "1", secret}, object{1, "2", certificate}, false},
+		"a generation is no resourceVersion":      {object{1, "2", secret}, object{0, "1", secret}, false},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			a := versionOf(test.a.generation, test.a.resourceVersion, test.a.ref)
+			b := versionOf(test.b.generation, test.b.resourceVersion, test.b.ref)
+			if (a == b) != test.same {
+				t.Errorf("%q and %q", a, b)
+			}
+		})
 	}
 }

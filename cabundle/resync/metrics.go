@@ -1,11 +1,7 @@
 package resync
 
 import (
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/caject/caject/cabundle"
 )
 
 var (
@@ -18,6 +14,9 @@ var (
 	bundleExpiry = prometheus.NewDesc("caject_bundle_expiry_timestamp_seconds",
 		"When the first certificate of a referenced source expires.",
 		[]string{"source"}, nil)
+	lastAnswer = prometheus.NewDesc("caject_resync_last_success_timestamp_seconds",
+		"When the API server last answered about a referenced source, or there was none to ask about.",
+		nil, nil)
 )
 
 // Describe implements [prometheus.Collector].
@@ -25,30 +24,28 @@ func (r *Resync) Describe(descs chan<- *prometheus.Desc) {
 	descs <- targetState
 	descs <- targetContested
 	descs <- bundleExpiry
+	descs <- lastAnswer
 }
 
 // Collect implements [prometheus.Collector]: it says what is known at the time of the call, so that nothing stays behind
 // of a target that is gone.
 func (r *Resync) Collect(metrics chan<- prometheus.Metric) {
-	expiries := map[cabundle.Reference]time.Time{}
+	now := r.clock.Now()
 	for target, s := range r.tracker.snapshot() {
-		word := "injected"
+		word, reason := "injected", ""
 		switch {
-		case !s.looked:
+		case !s.looked.known:
 			word = "pending"
-		case s.problem != "":
-			word = "refused"
+		case s.looked.problem != nil:
+			word, reason = "refused", string(s.looked.problem.Reason)
 		}
-		metrics <- prometheus.MustNewConstMetric(targetState, prometheus.GaugeValue, 1, string(target.Kind), target.Name, word, string(s.problem))
-		if s.contest.manager != "" && !s.contest.quiet(r.clock.Now(), r.options.Interval) {
+		metrics <- prometheus.MustNewConstMetric(targetState, prometheus.GaugeValue, 1, string(target.Kind), target.Name, word, reason)
+		if s.contest.manager != "" && !s.contest.quiet(now, r.options.Interval) {
 			metrics <- prometheus.MustNewConstMetric(targetContested, prometheus.GaugeValue, 1, string(target.Kind), target.Name, s.contest.manager)
 		}
-		// Of two that looked at different times, the later expiry is that of the source as it is now.
-		if s.sourceExpiry.After(expiries[s.ref]) {
-			expiries[s.ref] = s.sourceExpiry
-		}
 	}
-	for ref, at := range expiries {
+	metrics <- prometheus.MustNewConstMetric(lastAnswer, prometheus.GaugeValue, float64(r.ledger.Answered().UnixMilli())/1000)
+	for ref, at := range r.ledger.Expiries() {
 		metrics <- prometheus.MustNewConstMetric(bundleExpiry, prometheus.GaugeValue, float64(at.Unix()), ref.String())
 	}
 }
