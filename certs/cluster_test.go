@@ -21,11 +21,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/caject/caject/cabundle"
-	"github.com/caject/caject/cabundle/source"
+	"github.com/caject/caject/cabundle/cluster"
 )
 
-// cluster is an API server that has one Secret, and our webhook configuration, which resync fills from the Secret at once.
-type cluster struct {
+// world is an API server that has one Secret, and our webhook configuration, which resync fills from the Secret at once.
+type world struct {
 	mu       sync.Mutex
 	secret   *corev1.Secret // nil if there is none
 	version  int
@@ -45,7 +45,7 @@ type caBundle struct {
 var secretName = types.NamespacedName{Namespace: "ns", Name: "ca"}
 
 // put stores secret, and fills the configuration.
-func (c *cluster) put(secret *corev1.Secret) {
+func (c *world) put(secret *corev1.Secret) {
 	c.version++
 	c.secret = secret.DeepCopy()
 	c.secret.ResourceVersion = fmt.Sprint(c.version)
@@ -64,7 +64,7 @@ func (c *cluster) put(secret *corev1.Secret) {
 }
 
 // edit changes the Secret as people do. It may make it anew.
-func (c *cluster) edit(change func(*corev1.Secret)) {
+func (c *world) edit(change func(*corev1.Secret)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	secret := &corev1.Secret{}
@@ -78,21 +78,21 @@ func (c *cluster) edit(change func(*corev1.Secret)) {
 	c.put(secret)
 }
 
-func (c *cluster) deleteSecret() {
+func (c *world) deleteSecret() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.secret = nil
 }
 
 // held is the Secret now.
-func (c *cluster) held() *corev1.Secret {
+func (c *world) held() *corev1.Secret {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.secret.DeepCopy()
 }
 
 // signs returns the CA that signs.
-func (c *cluster) signs(t *testing.T) *authority {
+func (c *world) signs(t *testing.T) *authority {
 	t.Helper()
 	found := parseContent(time.Now(), c.held())
 	if found.wrong != nil {
@@ -102,7 +102,7 @@ func (c *cluster) signs(t *testing.T) *authority {
 }
 
 // trustedAt returns what API servers have in the configuration that learn of a change late by lag.
-func (c *cluster) trustedAt(lag time.Duration) (held cabundle.Bundle) {
+func (c *world) trustedAt(lag time.Duration) (held cabundle.Bundle) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, b := range c.caBundle {
@@ -114,7 +114,7 @@ func (c *cluster) trustedAt(lag time.Duration) (held cabundle.Bundle) {
 }
 
 // said returns how many Events have reason.
-func (c *cluster) said(reason string) (n int) {
+func (c *world) said(reason string) (n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, event := range c.events {
@@ -129,14 +129,14 @@ func (c *cluster) said(reason string) (n int) {
 type member struct {
 	*Keeper
 	record.EventRecorder
-	cluster *cluster
+	cluster *world
 	skew    atomic.Int64 // by how much its clock is ahead
 	blind   atomic.Bool  // it cannot read the configuration
 	answers http.RoundTripper
 }
 
 // join makes a replica whose clock is ahead by skew.
-func (c *cluster) join(skew time.Duration) *member {
+func (c *world) join(skew time.Duration) *member {
 	m := &member{cluster: c}
 	m.skew.Store(int64(skew))
 	server := NewServerClock(m)
@@ -236,7 +236,7 @@ func (m *member) Create(context.Context, client.Object, ...client.CreateOption) 
 // configurationOf is our configuration as a member reads it.
 type configurationOf struct{ *member }
 
-func (c configurationOf) Get(context.Context, cabundle.Target, source.Freshness) (cabundle.Object, error) {
+func (c configurationOf) Get(context.Context, cabundle.Target, cluster.Freshness) (cabundle.Object, error) {
 	c.request()
 	if c.blind.Load() {
 		return cabundle.Object{}, errors.New("no answer")
@@ -267,16 +267,16 @@ func (m *member) served(lag time.Duration) error {
 }
 
 // bubble runs body in a synctest bubble at the usual time.
-func bubble(t *testing.T, body func(*testing.T, *cluster)) {
+func bubble(t *testing.T, body func(*testing.T, *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(now))
-		body(t, &cluster{})
+		body(t, &world{})
 	})
 }
 
 // parsed is the CA in the Secret, for who holds the lock.
-func (c *cluster) parsed(t *testing.T) *authority {
+func (c *world) parsed(t *testing.T) *authority {
 	t.Helper()
 	found := parseContent(time.Now(), c.secret)
 	if found.wrong != nil {

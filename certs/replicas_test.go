@@ -24,7 +24,7 @@ func TestWhoseClockIsWrongTakesNoStep(t *testing.T) {
 		"behind by a year":             -365 * 24 * time.Hour,
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			bubble(t, func(t *testing.T, c *cluster) {
+			bubble(t, func(t *testing.T, c *world) {
 				wrong, right := c.join(skew), c.join(0)
 				looks(t, wrong)
 				if c.held() != nil && len(c.held().Data) > 0 {
@@ -64,7 +64,7 @@ func TestWhoseClockIsWrongTakesNoStep(t *testing.T) {
 
 // TestClocksThatAgreeAlmostRotateTogether has two replicas, almost as far apart as can be, go through a rotation.
 func TestClocksThatAgreeAlmostRotateTogether(t *testing.T) {
-	bubble(t, func(t *testing.T, c *cluster) {
+	bubble(t, func(t *testing.T, c *world) {
 		ahead, behind := c.join(tolerance-time.Minute), c.join(time.Minute-tolerance)
 		for began := time.Now(); time.Since(began) < 40*24*time.Hour; time.Sleep(3 * time.Hour) {
 			for _, m := range []*member{ahead, behind} {
@@ -84,7 +84,7 @@ func TestClocksThatAgreeAlmostRotateTogether(t *testing.T) {
 
 // TestACAThatBeginsInTheFutureIsPutRight has one put there that was made by a clock that is ahead.
 func TestACAThatBeginsInTheFutureIsPutRight(t *testing.T) {
-	bubble(t, func(t *testing.T, c *cluster) {
+	bubble(t, func(t *testing.T, c *world) {
 		first, second := c.join(0), c.join(0)
 		looks(t, first, second)
 		before := c.signs(t)
@@ -108,7 +108,7 @@ func TestACAThatBeginsInTheFutureIsPutRight(t *testing.T) {
 
 // TestANextCAThatBeginsInTheFutureNeverSigns has it lie beside the one that signs.
 func TestANextCAThatBeginsInTheFutureNeverSigns(t *testing.T) {
-	bubble(t, func(t *testing.T, c *cluster) {
+	bubble(t, func(t *testing.T, c *world) {
 		m := c.join(0)
 		looks(t, m)
 		future, err := newPair(now.Add(24*time.Hour), 365*24*time.Hour)
@@ -149,7 +149,7 @@ func TestARequestForANewCA(t *testing.T) {
 		"another request when it signs":       {again: 90 * time.Second},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			bubble(t, func(t *testing.T, c *cluster) {
+			bubble(t, func(t *testing.T, c *world) {
 				var members []*member
 				var stops []func()
 				stop := func() {
@@ -257,16 +257,16 @@ func TestARequestForANewCA(t *testing.T) {
 // since before the request.
 func TestADistrustedCADoesNotComeBack(t *testing.T) {
 	for sentence, test := range map[string]struct {
-		damage func(*cluster)
+		damage func(*world)
 		keeps  bool // callers go on trusting it
 	}{
-		"the data is gone":   {func(c *cluster) { c.edit(func(s *corev1.Secret) { s.Data = nil }) }, false},
-		"all is gone":        {func(c *cluster) { c.edit(func(s *corev1.Secret) { s.Data, s.Annotations = nil, nil }) }, false},
-		"the Secret is gone": {(*cluster).deleteSecret, false},
-		"the Secret is gone, and callers still trust it": {(*cluster).deleteSecret, true},
+		"the data is gone":   {func(c *world) { c.edit(func(s *corev1.Secret) { s.Data = nil }) }, false},
+		"all is gone":        {func(c *world) { c.edit(func(s *corev1.Secret) { s.Data, s.Annotations = nil, nil }) }, false},
+		"the Secret is gone": {(*world).deleteSecret, false},
+		"the Secret is gone, and callers still trust it": {(*world).deleteSecret, true},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			bubble(t, func(t *testing.T, c *cluster) {
+			bubble(t, func(t *testing.T, c *world) {
 				c.keeps = test.keeps
 				frozen, works := c.join(0), c.join(0)
 				looks(t, frozen, works)
@@ -303,7 +303,7 @@ func TestADistrustedCADoesNotComeBack(t *testing.T) {
 
 // TestACAThatPeopleDistrustIsReplacedAtOnce names the one that signs in the annotation.
 func TestACAThatPeopleDistrustIsReplacedAtOnce(t *testing.T) {
-	bubble(t, func(t *testing.T, c *cluster) {
+	bubble(t, func(t *testing.T, c *world) {
 		first, second := c.join(0), c.join(0)
 		looks(t, first, second)
 		before := c.signs(t)

@@ -12,7 +12,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/caject/caject/cabundle"
-	"github.com/caject/caject/cabundle/source"
+	"github.com/caject/caject/cabundle/cluster"
 )
 
 // witness tells what callers trust, and since when. All but verify is for the goroutine alone that looks.
@@ -44,7 +44,7 @@ func (atOnce) verify(_ time.Time, l *tls.Certificate) error {
 }
 
 type targetReader interface {
-	Get(context.Context, cabundle.Target, source.Freshness) (cabundle.Object, error)
+	Get(context.Context, cabundle.Target, cluster.Freshness) (cabundle.Object, error)
 }
 
 // configurations is the witness of API servers, which trust what our webhook configurations hold.
@@ -83,7 +83,7 @@ func (c *configurations) look(ctx context.Context) error {
 func (c *configurations) read(ctx context.Context) (*trust, error) {
 	found := &trust{configuration: c.names[0]}
 	for i, name := range c.names {
-		object, err := c.targets.Get(ctx, name, source.Consistent)
+		object, err := c.targets.Get(ctx, name, cluster.Consistent)
 		switch {
 		case apierrors.IsNotFound(err) && i == 0:
 			object = cabundle.Object{}

@@ -57,9 +57,25 @@ func (f *fakeSource) Read(ctx context.Context, ref cabundle.Reference, freshness
 	return cabundle.Reading{Bundle: cabundle.ParseExisting(f.ca)}
 }
 
+// fakeLedger knows the history of no source, or of every source the same.
+type fakeLedger struct {
+	problem *cabundle.Problem // what each usable reading is judged to be; nil if it may be used
+	combine cabundle.Combine  // nil means cabundle.Merge
+}
+
+func (f fakeLedger) Weigh(_ cabundle.Reference, reading cabundle.Reading) (cabundle.Reading, cabundle.Combine) {
+	if reading.Problem == nil && f.problem != nil {
+		reading = cabundle.Reading{Problem: f.problem}
+	}
+	if f.combine == nil {
+		return reading, cabundle.Merge
+	}
+	return reading, f.combine
+}
+
 func newInjector(s sourceReader) (*Injector, *prometheus.Registry) {
 	registry := prometheus.NewRegistry()
-	return NewInjector(cabundle.Kinds(), cabundle.Merge, s, metrics.New(registry), clock.RealClock{}), registry
+	return NewInjector(cabundle.Kinds(), fakeLedger{}, s, metrics.New(registry), clock.RealClock{}), registry
 }
 
 var (
@@ -201,9 +217,42 @@ caject_injections_total{kind="MutatingWebhookConfiguration",path="admission"} 1
 `)
 }
 
+// TestInjectorFollowsTheLedger is about what is known of a source beyond the reading of the moment.
+func TestInjectorFollowsTheLedger(t *testing.T) {
+	without := func(certificate []byte) cabundle.Combine {
+		return func(now time.Time, existing, source cabundle.Bundle) cabundle.Bundle {
+			if existing.Digest() == cabundle.ParseExisting(certificate).Digest() {
+				existing = cabundle.Bundle{}
+			}
+			return cabundle.Merge(now, existing, source)
+		}
+	}
+	distrusted := &cabundle.Problem{Reason: cabundle.SourceDistrusted, Detail: "every certificate of the source is distrusted"}
+	for sentence, test := range map[string]struct {
+		ledger  fakeLedger
+		held    []byte
+		patch   []jsonpatch.Operation
+		warning []string
+	}{
+		"what is retired leaves the object":               {fakeLedger{combine: without(oldCA)}, oldCA, fill(newCA), nil},
+		"what is not retired stays":                       {fakeLedger{combine: without(newCA)}, oldCA, fill(oldCA, newCA), nil},
+		"a distrusted source: warned":                     {fakeLedger{problem: distrusted}, nil, nil, []string{"is distrusted"}},
+		"a distrusted source: what the object held stays": {fakeLedger{problem: distrusted}, oldCA, nil, []string{"is distrusted"}},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			injector := NewInjector(cabundle.Kinds(), test.ledger, &fakeSource{ca: newCA}, metrics.New(prometheus.NewRegistry()), clock.RealClock{})
+			got := injector.Handle(t.Context(), request(t, cabundle.CustomResourceDefinition, crd(annotated, test.held), nil))
+			if diff := cmp.Diff(test.patch, got.Patches); diff != "" || !got.Allowed {
+				t.Error(diff)
+			}
+			checkWarning(t, got.Warnings, test.warning)
+		})
+	}
+}
+
 func TestInjectorLeavesKindsAloneThatAreSwitchedOff(t *testing.T) {
 	s := &fakeSource{ca: newCA}
-	injector := NewInjector([]cabundle.Kind{cabundle.APIService}, cabundle.Merge, s, metrics.New(prometheus.NewRegistry()), clock.RealClock{})
+	injector := NewInjector([]cabundle.Kind{cabundle.APIService}, fakeLedger{}, s, metrics.New(prometheus.NewRegistry()), clock.RealClock{})
 	got := injector.Handle(t.Context(), request(t, cabundle.CustomResourceDefinition, crd(annotated, nil), nil))
 	if !got.Allowed || len(got.Patches) > 0 || len(got.Warnings) > 0 || len(s.asked) > 0 {
 		t.Errorf("allowed %v, patches %v, warnings %v, sources read %v", got.Allowed, got.Patches, got.Warnings, s.asked)
@@ -271,7 +320,7 @@ type slowSource struct {
 	most         atomic.Int64
 }
 
-func (s *slowSource) Read(ctx context.Context, _ cabundle.Reference, _ source.Freshness) (cabundle.Bundle, *cabundle.Problem) {
+func (s *slowSource) Read(ctx context.Context, _ cabundle.Reference, _ cluster.Freshness) cabundle.Reading {
 	s.all.Add(1)
 	if now := s.current.Add(1); now > s.most.Load() {
 		s.most.Store(now)
@@ -279,9 +328,9 @@ func (s *slowSource) Read(ctx context.Context, _ cabundle.Reference, _ source.Fr
 	defer s.current.Add(-1)
 	select {
 	case <-s.answer:
-		return cabundle.ParseExisting(newCA), nil
+		return cabundle.Reading{Bundle: cabundle.ParseExisting(newCA)}
 	case <-ctx.Done():
-		return cabundle.Bundle{}, &cabundle.Problem{Reason: cabundle.SourceUnavailable, Detail: "could not be read in time"}
+		return cabundle.Reading{Problem: &cabundle.Problem{Reason: cabundle.SourceUnavailable, Detail: "could not be read in time"}}
 	}
 }
 

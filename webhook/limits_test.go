@@ -21,7 +21,7 @@ import (
 // serve serves an Injector over TLS and HTTP/2, as to the API server.
 func serve(t *testing.T, s sourceReader) *httptest.Server {
 	t.Helper()
-	injector := NewInjector(cabundle.Kinds(), cabundle.Merge, s, metrics.New(prometheus.NewRegistry()), clock.RealClock{})
+	injector := NewInjector(cabundle.Kinds(), fakeLedger{}, s, metrics.New(prometheus.NewRegistry()), clock.RealClock{})
 	server := httptest.NewUnstartedServer(NewServer(ServerOptions{}).chain(injector))
 	server.EnableHTTP2 = true
 	server.StartTLS()

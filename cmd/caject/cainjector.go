@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-
-	"github.com/caject/caject/cabundle"
 )
 
 // What its configuration file calls itself.
@@ -49,12 +47,10 @@ func (c *cainjectorOptions) validate(wrong *mistakes) {
 	}
 }
 
-// combine says what becomes of the certificates that a caBundle holds already.
-func (c *cainjectorOptions) combine() cabundle.Combine {
-	if merging, err := strconv.ParseBool(c.featureGates[gateMerging]); err == nil && !merging {
-		return cabundle.Replace
-	}
-	return cabundle.Merge
+// replaces reports whether a source's certificates take the place of those that a caBundle holds already.
+func (c *cainjectorOptions) replaces() bool {
+	merging, err := strconv.ParseBool(c.featureGates[gateMerging])
+	return err == nil && !merging
 }
 
 // fieldFlags says which flag each field of a CAInjectorConfiguration stands for. The fields are those of cert-manager's

@@ -8,33 +8,41 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/caject/caject/cabundle"
-	"github.com/caject/caject/cabundle/source"
-	"github.com/caject/caject/cabundle/target"
+	"github.com/caject/caject/cabundle/cluster"
 	"github.com/caject/caject/cabundle/v1alpha1"
+	"github.com/caject/caject/certs"
 )
 
 // clients are the ways to the API server. They share the manager's connections.
 type clients struct {
 	// objects has no cache behind it: a GET of a Secret is a GET, and never starts a watch.
 	objects client.Client
-	targets *target.Client
+	targets *cluster.Targets
+	watcher *cluster.Watcher
 	// events writes Events of core/v1: the recorder of events.k8s.io counts a second Event with the same reason as the first one
 	// again, and drops what it says.
 	events     record.EventRecorder
 	stopEvents func()
+	// serverClock knows how far our clock and the API server's are apart.
+	serverClock *certs.ServerClock
 }
 
-func newClients(mgr manager.Manager) (*clients, error) {
+func newClients(mgr manager.Manager, serverClock *certs.ServerClock) (*clients, error) {
 	config, httpClient := mgr.GetConfig(), mgr.GetHTTPClient()
 	objects, err := client.New(config, client.Options{HTTPClient: httpClient, Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper()})
 	if err != nil {
 		return nil, err
 	}
-	targets, err := target.NewClient(config, httpClient)
+	targets, err := cluster.NewTargets(config, httpClient)
+	if err != nil {
+		return nil, err
+	}
+	watcher, err := cluster.NewWatcher(config, httpClient, clock.RealClock{})
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +53,10 @@ func newClients(mgr manager.Manager) (*clients, error) {
 	broadcaster := record.NewBroadcaster()
 	broadcaster.StartRecordingToSink(&corev1client.EventSinkImpl{Interface: events.Events("")})
 	recorder := broadcaster.NewRecorder(mgr.GetScheme(), corev1.EventSource{Component: "caject"})
-	return &clients{objects: objects, targets: targets, events: recorder, stopEvents: broadcaster.Shutdown}, nil
+	return &clients{
+		objects: objects, targets: targets, watcher: watcher,
+		events: recorder, stopEvents: broadcaster.Shutdown, serverClock: serverClock,
+	}, nil
 }
 
 // newScheme knows the types that are read as such, Secrets and CABundles, and Leases, which have Events. Targets are read as
@@ -64,7 +75,7 @@ func newScheme() *runtime.Scheme {
 func newMapper() meta.RESTMapper {
 	mapper := meta.NewDefaultRESTMapper(nil)
 	mapper.Add(corev1.SchemeGroupVersion.WithKind("Secret"), meta.RESTScopeNamespace)
-	mapper.Add(source.CertificateKind, meta.RESTScopeNamespace)
+	mapper.Add(cluster.CertificateKind, meta.RESTScopeNamespace)
 	mapper.Add(v1alpha1.GroupVersion.WithKind("CABundle"), meta.RESTScopeRoot)
 	for _, kind := range cabundle.Kinds() {
 		mapper.Add(kind.GroupVersionKind(), meta.RESTScopeRoot)

@@ -91,26 +91,36 @@ func (o *options) lead(config *rest.Config, httpClient *http.Client, events reco
 	return lead.New(options, config, httpClient)
 }
 
-// afterElection is a manager that starts what is added to it once this process may work.
-type afterElection struct {
-	manager.Manager
+// add adds to mgr what works always, and what works once acquired is closed.
+func add(mgr manager.Manager, always, elected []manager.Runnable, acquired <-chan struct{}) error {
+	for _, runnable := range always {
+		if err := mgr.Add(runnable); err != nil {
+			return err
+		}
+	}
+	for _, runnable := range elected {
+		if err := mgr.Add(standby{runnable, acquired}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// standby is a runnable that starts once acquired is closed.
+type standby struct {
+	manager.Runnable
 	acquired <-chan struct{}
 }
 
-// Add implements [manager.Manager].
-func (a afterElection) Add(r manager.Runnable) error {
-	return a.Manager.Add(standby{func(ctx context.Context) error {
-		select {
-		case <-a.acquired:
-			return r.Start(ctx)
-		case <-ctx.Done():
-			return nil
-		}
-	}})
+// Start implements [manager.Runnable].
+func (s standby) Start(ctx context.Context) error {
+	select {
+	case <-s.acquired:
+		return s.Runnable.Start(ctx)
+	case <-ctx.Done():
+		return nil
+	}
 }
 
-// standby is a runnable that runs in each process.
-type standby struct{ manager.RunnableFunc }
-
-// NeedLeaderElection implements [manager.LeaderElectionRunnable].
+// NeedLeaderElection implements [manager.LeaderElectionRunnable]: it is not the manager that elects.
 func (standby) NeedLeaderElection() bool { return false }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 
@@ -47,46 +48,74 @@ func TestWhoMayWork(t *testing.T) {
 type fakeManager struct {
 	manager.Manager
 	added []manager.Runnable
+	err   error // of Add
 }
 
 func (f *fakeManager) Add(r manager.Runnable) error {
 	f.added = append(f.added, r)
-	return nil
+	return f.err
+}
+
+// start starts the nth runnable, and returns a channel of what it returns.
+func (f *fakeManager) start(ctx context.Context, n int) <-chan error {
+	ended := make(chan error, 1)
+	go func() { ended <- f.added[n].Start(ctx) }()
+	return ended
 }
 
 func TestWhatWaitsForAnElection(t *testing.T) {
 	for sentence, elected := range map[string]bool{"elected": true, "not elected, and told to end": false} {
 		t.Run(sentence, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				mgr, acquired := &fakeManager{}, make(chan struct{})
-				started := false
-				err := afterElection{mgr, acquired}.Add(manager.RunnableFunc(func(context.Context) error {
-					started = true
-					return nil
-				}))
-				if err != nil {
+				var mgr fakeManager
+				acquired := make(chan struct{})
+				started := map[string]bool{}
+				runnable := func(name string) manager.Runnable {
+					return manager.RunnableFunc(func(context.Context) error {
+						started[name] = true
+						return nil
+					})
+				}
+				if err := add(&mgr, []manager.Runnable{runnable("always")}, []manager.Runnable{runnable("elected")}, acquired); err != nil {
 					t.Fatal(err)
 				}
-				if mgr.added[0].(manager.LeaderElectionRunnable).NeedLeaderElection() {
+				if mgr.added[1].(manager.LeaderElectionRunnable).NeedLeaderElection() {
 					t.Error("the manager has it wait, too")
 				}
 				ctx, cancel := context.WithCancel(t.Context())
-				ended := make(chan error, 1)
-				go func() { ended <- mgr.added[0].Start(ctx) }()
+				defer cancel()
+				always, waiting := mgr.start(ctx, 0), mgr.start(ctx, 1)
 				synctest.Wait()
-				if started {
-					t.Error("it has not waited")
+				if !started["always"] || started["elected"] {
+					t.Errorf("started before the election: %v", started)
 				}
 				if elected {
 					close(acquired)
 				} else {
 					cancel()
 				}
-				if err := <-ended; err != nil || started != elected {
-					t.Errorf("started: %v, %v", started, err)
+				for _, ended := range []<-chan error{always, waiting} {
+					if err := <-ended; err != nil {
+						t.Error(err)
+					}
 				}
-				cancel()
+				if started["elected"] != elected {
+					t.Errorf("started: %v", started)
+				}
 			})
 		})
+	}
+}
+
+func TestWhatTheManagerRefusesIsAnError(t *testing.T) {
+	none := manager.RunnableFunc(func(context.Context) error { return nil })
+	for sentence, runnables := range map[string]struct{ always, elected []manager.Runnable }{
+		"always":  {always: []manager.Runnable{none}},
+		"elected": {elected: []manager.Runnable{none}},
+	} {
+		refused := errors.New("refused")
+		if err := add(&fakeManager{err: refused}, runnables.always, runnables.elected, nil); !errors.Is(err, refused) {
+			t.Errorf("%s: %v", sentence, err)
+		}
 	}
 }

@@ -6,10 +6,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -23,8 +21,8 @@ type certificates interface {
 	GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
 }
 
-// source returns what serves the certificate, or nil if m asks for none. c is not backed by a cache.
-func (m *metricsTLS) source(c client.Client, caLifetime time.Duration, events record.EventRecorder, serverClock *certs.ServerClock) (certificates, error) {
+// source returns what serves the certificate, or nil if m asks for none.
+func (m *metricsTLS) source(api *clients, caLifetime time.Duration) (certificates, error) {
 	switch {
 	case m.fromFiles():
 		watcher, err := certwatcher.New(m.certFile, m.keyFile)
@@ -38,20 +36,20 @@ func (m *metricsTLS) source(c client.Client, caLifetime time.Duration, events re
 			Names:        m.dnsNames,
 			CALifetime:   max(caLifetime, m.leafDuration),
 			LeafLifetime: m.leafDuration,
-			Clock:        serverClock,
-			Events:       events,
-		}, c, nil, clock.RealClock{}), nil
+			Clock:        api.serverClock,
+			Events:       api.events,
+		}, api.objects, nil, clock.RealClock{}), nil
 	}
 	return nil, nil
 }
 
-// addMetricsServer serves /metrics, unless it is switched off. c is not backed by a cache.
-func addMetricsServer(mgr manager.Manager, o *options, c client.Client, events record.EventRecorder, serverClock *certs.ServerClock) error {
+// addMetricsServer serves /metrics, unless it is switched off.
+func addMetricsServer(mgr manager.Manager, o *options, api *clients) error {
 	if o.metricsListenAddress == "0" {
 		return nil
 	}
 	options := metricsserver.Options{BindAddress: o.metricsListenAddress}
-	source, err := o.metricsTLS.source(c, o.caLifetime, events, serverClock)
+	source, err := o.metricsTLS.source(api, o.caLifetime)
 	if err != nil {
 		return err
 	}

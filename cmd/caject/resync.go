@@ -6,10 +6,12 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/cabundle/lead"
+	"github.com/caject/caject/cabundle/publish"
 	"github.com/caject/caject/cabundle/resync"
+	"github.com/caject/caject/certs"
 )
 
 // resyncOptions say how targets are kept right outside admission.
@@ -78,22 +80,33 @@ func parseFingerprint(value string) (string, bool) {
 	return hex.EncodeToString(decoded), true
 }
 
-// resyncConfig returns what resync has to know. c is not backed by a cache.
-func (o *options) resyncConfig(c client.Client, leader *lead.Lead) resync.Options {
+// rules say how bundles are combined.
+func (o *options) rules() cabundle.Rules {
+	return cabundle.Rules{Replace: o.replaces(), RetireAfter: o.retireAfter, Distrusted: o.distrust}
+}
+
+// resyncConfig returns what resync has to know.
+func (o *options) resyncConfig(leader *lead.Lead, keeper *certs.Keeper) resync.Options {
 	config := resync.Options{
-		Interval:    o.resyncInterval,
-		Kinds:       o.kinds(),
-		Combine:     o.combine(),
-		Leads:       leader.Leads,
-		RetireAfter: o.retireAfter,
-		Policy:      o.policy,
-		Webhook:     o.serves(),
-	}
-	if o.publish {
-		config.Publish = c
+		Interval: o.resyncInterval,
+		Kinds:    o.kinds(),
+		Leads:    leader.Leads,
+		Webhook:  o.serves(),
 	}
 	if o.serves() {
 		config.Own = o.ownConfigurations()
+		config.Observe = o.ownChanges(keeper.Wake)
 	}
 	return config
+}
+
+// publishConfig returns what publishing has to know.
+func (o *options) publishConfig(leader *lead.Lead) publish.Options {
+	return publish.Options{
+		Interval:    o.resyncInterval,
+		Rules:       o.rules(),
+		Leads:       leader.Leads,
+		Policy:      o.policy,
+		PolicyKinds: o.kinds(),
+	}
 }
