@@ -30,7 +30,7 @@ test: assets clients bin/gotestsum ## Run all tests, with the race detector: uni
 
 .PHONY: bench
 bench: build assets ## Measure the handler, then start, memory and filling with 20,000 Secrets, and rotation beside cert-manager's cainjector. Takes some minutes.
-	go test -run '^$$' -bench . -benchmem ./cabundle ./webhook
+	go test -run '^$$' -bench . -benchmem ./cabundle ./cabundle/resync ./webhook
 	@cd test && go build -o ../bin/bench ./cmd/bench
 	@cd test/oracle && go build -o ../../bin/cainjector ./cainjector
 	@bin/bench

@@ -428,8 +428,7 @@ func TestARetiredCertificateLeavesTheTargets(t *testing.T) {
 		t.Fatal(err)
 	}
 	i.publication(t, object.Name, "not found for longer than it takes to retire", func(o *v1alpha1.CABundle) bool {
-		gone := o.Status.Certificates[0].LastSeen
-		return because(cabundle.SourceNotFound)(o) && gone != nil && time.Since(gone.Time) > 10*time.Second
+		return because(cabundle.SourceNotFound)(o) && time.Since(o.Status.Conditions[0].LastTransitionTime.Time) > 10*time.Second
 	})
 	i.publication(t, object.Name, "kept", publishing(second))
 	i.filled(t, targets[0], second)

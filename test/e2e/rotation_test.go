@@ -146,9 +146,12 @@ func TestTheCASecretIsRepaired(t *testing.T) {
 		"without opt-in":  func(s *corev1.Secret) { s.Annotations, s.Data = nil, nil },
 		"of another kind": func(s *corev1.Secret) { s.Data = map[string][]byte{"password": []byte("x")} },
 	} {
-		secret := i.caSecret(t)
-		damage(secret)
-		if err := i.client.Update(t.Context(), secret); err != nil {
+		err := retry.RetryOnConflict(retry.DefaultRetry, func() error { // caject writes it, too
+			secret := i.caSecret(t)
+			damage(secret)
+			return i.client.Update(t.Context(), secret)
+		})
+		if err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, sentence+": restore", restored)

@@ -31,9 +31,9 @@ func tampered(ctx context.Context, a *act) error {
 				a.stage.refused(ctx, "", "patch", "cabundle", name, "--type=merge", "-p", `{"spec":{"caBundle":"`+intruder+`"}}`),
 				a.stage.refused(ctx, "", "patch", "cabundle", name, "--type=merge", "-p", `{"metadata":{"labels":null}}`),
 				a.stage.refused(ctx, "", "patch", "cabundle", name, "--subresource=status", "--type=merge", "-p", `{"status":{"targets":7}}`),
-				a.stage.refused(ctx, `{"apiVersion":"caject.io/v1alpha1","kind":"CABundle","metadata":{"name":"implanted",
+				a.stage.refused(ctx, `{"apiVersion":"caject.io/v1alpha1","kind":"CABundle","metadata":{"name":"secret.trial.implanted",
 					"labels":{"caject.io/webhook-configurations":"true"}},
-					"spec":{"source":"secret/`+a.key().String()+`","caBundle":"`+intruder+`"}}`, "create", "-f", "-"),
+					"spec":{"source":"secret/trial/implanted","caBundle":"`+intruder+`"}}`, "create", "-f", "-"),
 			)
 		},
 		func() error { return a.deleted(ctx) },

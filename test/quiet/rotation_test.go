@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/caject/caject/cabundle"
-	"github.com/caject/caject/cabundle/source"
+	"github.com/caject/caject/cabundle/cluster"
 	"github.com/caject/caject/test/trial"
 )
 
@@ -73,7 +73,7 @@ func issued(ctx context.Context, a *act) error {
 			"secretName": a.source, "dnsNames": []any{"example.com"}, "issuerRef": map[string]any{"name": "issuer"},
 		},
 	}}
-	certificate.SetGroupVersionKind(source.CertificateKind)
+	certificate.SetGroupVersionKind(cluster.CertificateKind)
 	a.annotations = map[string]string{cabundle.InjectCAFromAnnotation: trial.Namespace + "/" + name}
 	a.publication = "certificate." + trial.Namespace + "." + name
 	first, second, third := a.ca("1"), a.ca("2"), a.ca("3")
