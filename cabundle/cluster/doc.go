@@ -23,5 +23,5 @@
 //	object, err := targets.Get(ctx, target, cluster.Consistent)
 //	patch, _, problem := cabundle.Inject(now, object, nil, reading.Bundle, cabundle.Merge)
 //	written, err := targets.Patch(ctx, object, patch)
-//	written, err = targets.Disown(ctx, target, written) // nobody owns what is injected
+//	written, err = targets.Disown(ctx, written, cluster.FieldManager) // nobody owns what is injected
 package cluster

@@ -72,7 +72,7 @@ func (s *Sources) readSecret(ctx context.Context, namespace, name, optIn, value 
 		return cabundle.Reading{Problem: readProblem(ctx, object, err)}
 	}
 	reading := cabundle.Reading{
-		Version:      version(&secret),
+		Version:      Version(&secret),
 		Distrusted:   cabundle.ParseFingerprints(secret.Annotations[cabundle.DistrustAnnotation]),
 		TrustedAgain: cabundle.ParseFingerprints(secret.Annotations[cabundle.TrustAgainAnnotation]),
 	}
@@ -113,10 +113,10 @@ func (s *Sources) readCertificate(ctx context.Context, ref cabundle.Reference, f
 	}
 	secretName, _, _ := unstructured.NestedString(certificate.Object, "spec", "secretName")
 	if problem := secretNameProblem(object, secretName); problem != nil {
-		return cabundle.Reading{Problem: problem, Version: version(certificate)}
+		return cabundle.Reading{Problem: problem, Version: Version(certificate)}
 	}
 	reading := s.readSecret(ctx, ref.Namespace, secretName, cabundle.CertificateNameAnnotation, ref.Name, freshness)
-	reading.Version = max(reading.Version, version(certificate))
+	reading.Version = max(reading.Version, Version(certificate))
 	return reading
 }
 
@@ -150,8 +150,9 @@ func (s *Sources) readAPIServerCA() cabundle.Reading {
 	return cabundle.Reading{Bundle: bundle, Problem: in(object, problem)}
 }
 
-// version returns the resourceVersion of an object as a number, or 0 if it is none.
-func version(object metav1.Object) int64 {
+// Version returns the resourceVersion of an object as a number, or 0 if it is none. Of two states of objects of one kind the later one
+// has the larger Version.
+func Version(object metav1.Object) int64 {
 	version, err := strconv.ParseInt(object.GetResourceVersion(), 10, 64)
 	if err != nil {
 		return 0

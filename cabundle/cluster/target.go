@@ -7,7 +7,6 @@ import (
 	"net/http"
 
 	"gomodules.xyz/jsonpatch/v2"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -79,18 +78,15 @@ func (t *Targets) Readmit(ctx context.Context, target cabundle.Target, byPolicy 
 	return parse(target.Kind, raw), nil
 }
 
-// Disown removes caject from the owners of target's caBundles, so that what others apply does not conflict with it; written is
-// the answer to a Patch. It returns the metadata of what is stored then.
-func (t *Targets) Disown(ctx context.Context, target cabundle.Target, written metav1.ObjectMeta) (metav1.ObjectMeta, error) {
-	raw, err := json.Marshal(metav1.PartialObjectMetadata{ObjectMeta: written})
-	if err != nil {
-		return written, err
-	}
-	patch := cabundle.Disown(cabundle.ParseManagers(target.Kind, raw), FieldManager)
+// Disown removes injectors, by field manager, from the owners of object's caBundles, so that what others apply does not conflict
+// with them; the values stay. Of object, as it was read or written, Target, ResourceVersion and Managers count. It returns the
+// metadata of what is stored then: object itself if there is nothing to remove.
+func (t *Targets) Disown(ctx context.Context, object cabundle.Object, injectors ...string) (cabundle.Object, error) {
+	patch := cabundle.Disown(object.Managers, injectors...)
 	if len(patch) == 0 {
-		return written, nil
+		return object, nil
 	}
-	return t.Patch(ctx, cabundle.Object{Target: target, ResourceVersion: written.ResourceVersion}, patch)
+	return t.Patch(ctx, object, patch)
 }
 
 // Managers returns the managers of target, as they are now.
@@ -102,13 +98,13 @@ func (t *Targets) Managers(ctx context.Context, target cabundle.Target) ([]cabun
 	return cabundle.ParseManagers(target.Kind, raw), nil
 }
 
-// Patch writes patch to object if it is still at its resourceVersion; else the error is a Conflict. It returns the
-// metadata of what was written.
-func (t *Targets) Patch(ctx context.Context, object cabundle.Object, patch []jsonpatch.Operation) (metav1.ObjectMeta, error) {
+// Patch writes patch to object if it is still at its resourceVersion; else the error is a Conflict, or Invalid if what patch names is not
+// there any more. It returns the metadata of what was written, with its Managers.
+func (t *Targets) Patch(ctx context.Context, object cabundle.Object, patch []jsonpatch.Operation) (cabundle.Object, error) {
 	guard := jsonpatch.NewOperation("add", "/metadata/resourceVersion", object.ResourceVersion)
 	body, err := json.Marshal(append([]jsonpatch.Operation{guard}, patch...))
 	if err != nil {
-		return metav1.ObjectMeta{}, fmt.Errorf("encode patch of %s: %w", object.Target, err)
+		return cabundle.Object{}, fmt.Errorf("encode patch of %s: %w", object.Target, err)
 	}
 	raw, err := answer(t.rest.Patch(types.JSONPatchType).
 		AbsPath(path(object.Target)...).
@@ -117,13 +113,9 @@ func (t *Targets) Patch(ctx context.Context, object cabundle.Object, patch []jso
 		Body(body).
 		Do(ctx))
 	if err != nil {
-		return metav1.ObjectMeta{}, fmt.Errorf("patch %s: %w", object.Target, err)
+		return cabundle.Object{}, fmt.Errorf("patch %s: %w", object.Target, err)
 	}
-	var written metav1.PartialObjectMetadata
-	if err := json.Unmarshal(raw, &written); err != nil {
-		return metav1.ObjectMeta{}, fmt.Errorf("read the answer to a patch of %s: %w", object.Target, err)
-	}
-	return written.ObjectMeta, nil
+	return parse(object.Kind, raw), nil
 }
 
 func parse(kind cabundle.Kind, raw []byte) cabundle.Object {

@@ -11,7 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"gomodules.xyz/jsonpatch/v2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 
@@ -108,11 +107,9 @@ func TestAPatchIsGuarded(t *testing.T) {
 
 func TestDisownRemovesOurEntryAlone(t *testing.T) {
 	targets, requests := server(t, http.StatusOK, `{"metadata":{"resourceVersion":"7"}}`)
-	var written metav1.PartialObjectMetadata
-	if err := json.Unmarshal([]byte(storedService), &written); err != nil {
-		t.Fatal(err)
-	}
-	after, err := targets.Disown(t.Context(), service, written.ObjectMeta)
+	written := parse(service.Kind, []byte(storedService))
+	written.Target = service
+	after, err := targets.Disown(t.Context(), written, FieldManager)
 	if err != nil || after.ResourceVersion != "7" {
 		t.Errorf("returned %+v, %v", after, err)
 	}
@@ -121,8 +118,8 @@ func TestDisownRemovesOurEntryAlone(t *testing.T) {
 		`[{"op":"add","path":"/metadata/resourceVersion","value":"5"},{"op":"remove","path":"/metadata/managedFields/1"}]`,
 	})
 	*requests = nil
-	written.ManagedFields = written.ManagedFields[:1]
-	if after, err = targets.Disown(t.Context(), service, written.ObjectMeta); err != nil || after.ResourceVersion != "5" {
+	written.Managers = written.Managers[:1]
+	if after, err = targets.Disown(t.Context(), written, FieldManager); err != nil || after.ResourceVersion != "5" {
 		t.Errorf("returned %+v, %v", after, err)
 	}
 	expectRequests(t, requests)
