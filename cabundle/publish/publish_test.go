@@ -16,6 +16,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/cabundletest"
 	"github.com/caject/caject/cabundle/v1alpha1"
 )
 
@@ -382,5 +383,22 @@ func TestReplicasWhoseFilesDiffer(t *testing.T) {
 	}
 	if names := storedOf(b.stored()).Published.Bundle().Certificates(); len(names) != 1 || names[0].Subject.CommonName != "one" {
 		t.Errorf("published: %d certificates", len(names))
+	}
+}
+
+func TestTheExpiryThatIsShownIsThatOfWhatIsInUse(t *testing.T) {
+	r, s, b, _ := newRig(t, cabundle.Rules{})
+	expired := cabundletest.CA("expired", start.Add(-2*time.Hour), start.Add(-time.Hour))
+	later := cabundletest.CA("later", start.Add(-time.Hour), start.Add(48*time.Hour))
+	s.hold(expired, ca("one"), later)
+	r.publish(t)
+	if expires := b.stored().Status.Expires; expires == nil || !expires.Time.Equal(start.Add(48*time.Hour)) {
+		t.Errorf("it is %s", expires)
+	}
+	s.hold(expired)
+	r.read(t)
+	r.publish(t)
+	if expires := b.stored().Status.Expires; expires != nil {
+		t.Errorf("of nothing that is in use it is %s", expires)
 	}
 }
