@@ -17,6 +17,9 @@
 // tried again after growing waits. After a hint the source is read a few times, until it has changed. A source that changes
 // ever faster is followed ever more slowly.
 //
+// An account begins when somebody asks for its source, and outlasts the last target for a while; or until Forget, if something may be
+// stored of the source.
+//
 // Goroutines: the workers and the heartbeat of Start, and one for each source that is being read, which ends with the read.
 // There is one lock, Ledger.mu, held for moments, and never while the listeners of OnChange are called.
 package ledger

@@ -209,6 +209,18 @@ func TestABundleThatIsFullSaysSo(t *testing.T) {
 	default:
 		t.Error("nobody is told")
 	}
+	for n := range 3 { // about as many fit as before: each further one drops one or two, and no more are told of
+		s.hold(ca(strings.Repeat("y", 60*(n%2+1))))
+		r.read(t)
+		r.publish(t)
+		select {
+		case event := <-r.events.Events:
+			if !strings.Contains(event, "the 1 oldest") && !strings.Contains(event, "the 2 oldest") {
+				t.Error(event)
+			}
+		default:
+		}
+	}
 }
 
 func TestAnAPIServerThatTakesNothingIsTriedAgain(t *testing.T) {

@@ -24,14 +24,22 @@ type Summary struct {
 // want of room.
 func wanted(now time.Time, rules cabundle.Rules, stored Stored, reading ledger.Reading, targets Summary, synced bool) (next Stored, dropped int) {
 	history, dropped := reading.History.Trim(now, cabundle.MaxSourceBytes)
+	before := stored.Published.Bundle()
+	if stored.object != nil { // what was dropped before is remembered for a while, and need not be told again
+		dropped = 0
+		for _, certificate := range before.Unexpired(now).Certificates() {
+			if _, kept := history.Known[cabundle.Fingerprint(certificate)]; !kept {
+				dropped++
+			}
+		}
+	}
 	next = Stored{History: stored.History, Labels: map[string]bool{}, object: stored.object}
 	if history.Adds(now, stored.History) {
 		next.History = history
 	} else {
-		dropped = 0
 		history = stored.History.Complete(history)
 	}
-	published := rules.Published(now, history, reading.Reading, stored.Published.Bundle())
+	published := rules.Published(now, history, reading.Reading, before)
 	next.Published = stored.Published.Next(published, synced && targets.Injected == targets.Total)
 	for _, label := range labels {
 		next.Labels[label] = targets.Labels[label] || stored.Labels[label] && !synced
