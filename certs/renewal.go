@@ -17,22 +17,20 @@ const (
 	// renewingAnnotation is caject's own note, such as "0f3a… ticket 7": the fingerprint of the CA that was made for a request,
 	// a space, and the value of the request. With it, a request survives a restart of all replicas.
 	renewingAnnotation = "caject.io/renewing"
-	// distrustAnnotation names CAs that must not be trusted any more, whatever ca.crt holds: the fingerprints, with commas
-	// between them. caject adds those that a request has withdrawn; people may add more.
-	distrustAnnotation = "caject.io/distrust"
 )
 
 // renewal is what those annotations say.
 type renewal struct {
 	request string // the value of the request; empty if there is none
 	made    string // the fingerprint of the CA that was made for it; empty if none was yet
-	// distrusted are the entries of distrustAnnotation as they were found.
+	// distrusted are the entries of cabundle.DistrustAnnotation as they were found. caject adds those that a request has withdrawn;
+	// people may add more.
 	distrusted []string
 }
 
 func parseRenewal(annotations map[string]string) renewal {
 	r := renewal{request: annotations[renewAnnotation]}
-	for entry := range strings.SplitSeq(annotations[distrustAnnotation], ",") {
+	for entry := range strings.SplitSeq(annotations[cabundle.DistrustAnnotation], ",") {
 		if entry = strings.TrimSpace(entry); entry != "" {
 			r.distrusted = append(r.distrusted, entry)
 		}
@@ -53,14 +51,12 @@ func (r renewal) write(annotations map[string]string) {
 	}
 	set(renewAnnotation, r.request, r.request != "")
 	set(renewingAnnotation, r.made+" "+r.request, r.request != "" && r.made != "")
-	set(distrustAnnotation, strings.Join(r.distrusted, ","), len(r.distrusted) > 0)
+	set(cabundle.DistrustAnnotation, strings.Join(r.distrusted, ","), len(r.distrusted) > 0)
 }
 
-// distrusts reports whether ca is named. People may write a fingerprint in capitals, or with colons as openssl prints it.
+// distrusts reports whether ca is named.
 func (r renewal) distrusts(ca *x509.Certificate) bool {
-	return slices.ContainsFunc(r.distrusted, func(entry string) bool {
-		return strings.EqualFold(strings.ReplaceAll(entry, ":", ""), cabundle.Fingerprint(ca))
-	})
+	return slices.Contains(cabundle.ParseFingerprints(strings.Join(r.distrusted, ",")), cabundle.Fingerprint(ca))
 }
 
 // distrusting returns r with more CAs distrusted.

@@ -6,6 +6,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/caject/caject/cabundle"
 )
 
 func TestARequestSurvivesTheSecret(t *testing.T) {
@@ -22,8 +24,8 @@ func TestARequestSurvivesTheSecret(t *testing.T) {
 		"one was made for another":       {map[string]string{renewAnnotation: "8", renewingAnnotation: "0f 7"}, renewal{request: "8"}, map[string]string{renewAnnotation: "8"}},
 		"it was taken back":              {map[string]string{renewingAnnotation: "0f 7"}, renewal{}, map[string]string{}},
 		"junk":                           {map[string]string{renewAnnotation: "8", renewingAnnotation: "8"}, renewal{request: "8"}, map[string]string{renewAnnotation: "8"}},
-		"some are distrusted":            {map[string]string{distrustAnnotation: "aa,BB:CC"}, renewal{distrusted: []string{"aa", "BB:CC"}}, nil},
-		"so, and somebody likes to type": {map[string]string{distrustAnnotation: " aa ,\n,bb,"}, renewal{distrusted: []string{"aa", "bb"}}, map[string]string{distrustAnnotation: "aa,bb"}},
+		"some are distrusted":            {map[string]string{cabundle.DistrustAnnotation: "aa,BB:CC"}, renewal{distrusted: []string{"aa", "BB:CC"}}, nil},
+		"so, and somebody likes to type": {map[string]string{cabundle.DistrustAnnotation: " aa ,\n,bb,"}, renewal{distrusted: []string{"aa", "bb"}}, map[string]string{cabundle.DistrustAnnotation: "aa,bb"}},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			got := parseRenewal(test.annotations)
@@ -33,7 +35,7 @@ func TestARequestSurvivesTheSecret(t *testing.T) {
 			if test.again == nil {
 				test.again = test.annotations
 			}
-			written := map[string]string{renewAnnotation: "x", renewingAnnotation: "x", distrustAnnotation: "x"}
+			written := map[string]string{renewAnnotation: "x", renewingAnnotation: "x", cabundle.DistrustAnnotation: "x"}
 			got.write(written)
 			if diff := cmp.Diff(test.again, written); diff != "" {
 				t.Error(diff)
@@ -60,12 +62,12 @@ func TestAFingerprintInTheAnnotation(t *testing.T) {
 		"another one":         {newTestAuthority(t, now).fingerprint(), false},
 		"none":                {"", false},
 	} {
-		r := parseRenewal(map[string]string{distrustAnnotation: test.entries})
+		r := parseRenewal(map[string]string{cabundle.DistrustAnnotation: test.entries})
 		if got := r.distrusts(ca.certificate); got != test.want {
 			t.Errorf("%s: distrusted is %v", sentence, got)
 		}
 		secret := secretOf(t, ca)
-		secret.Annotations[distrustAnnotation] = test.entries
+		secret.Annotations[cabundle.DistrustAnnotation] = test.entries
 		if _, err := parseAuthority(now, secret); (err == nil) == test.want {
 			t.Errorf("%s: read as a CA, the error is %v", sentence, err)
 		}
@@ -80,7 +82,7 @@ func TestANextCAThatIsDistrustedIsNone(t *testing.T) {
 	next := newTestAuthority(t, now)
 	ca.next, ca.trusted = &next.pair, bundleOf(ca.certificate, next.certificate)
 	secret := secretOf(t, ca)
-	secret.Annotations[distrustAnnotation] = next.fingerprint()
+	secret.Annotations[cabundle.DistrustAnnotation] = next.fingerprint()
 	if got, err := parseAuthority(now, secret); err != nil || got.next != nil {
 		t.Errorf("next is %v, %v", got.next, err)
 	}

@@ -293,8 +293,8 @@ func TestADistrustedCADoesNotComeBack(t *testing.T) {
 				if slices.ContainsFunc(c.signs(t).trusted.Certificates(), former.certificate.Equal) {
 					t.Error("the former one is trusted again")
 				}
-				if got.Annotations[distrustAnnotation] != wanted.Annotations[distrustAnnotation] {
-					t.Errorf("distrusted is %q, not %q", got.Annotations[distrustAnnotation], wanted.Annotations[distrustAnnotation])
+				if got.Annotations[cabundle.DistrustAnnotation] != wanted.Annotations[cabundle.DistrustAnnotation] {
+					t.Errorf("distrusted is %q, not %q", got.Annotations[cabundle.DistrustAnnotation], wanted.Annotations[cabundle.DistrustAnnotation])
 				}
 			})
 		})
@@ -307,7 +307,9 @@ func TestACAThatPeopleDistrustIsReplacedAtOnce(t *testing.T) {
 		first, second := c.join(0), c.join(0)
 		looks(t, first, second)
 		before := c.signs(t)
-		c.edit(func(s *corev1.Secret) { s.Annotations[distrustAnnotation] = strings.ToUpper(before.fingerprint()) })
+		c.edit(func(s *corev1.Secret) {
+			s.Annotations[cabundle.DistrustAnnotation] = strings.ToUpper(before.fingerprint())
+		})
 		looks(t, first, second)
 		if now := c.signs(t); now.certificate.Equal(before.certificate) || now.trusted.Holds(before.certificate) {
 			t.Error("it is still there")

@@ -93,13 +93,13 @@ func (s *store) say(ctx context.Context, secret *corev1.Secret, step step, wrong
 	case renew:
 		note("Made the next CA, as " + renewAnnotation + " asks; it signs once all API servers trust it")
 	case withdraw:
-		note("The CAs of before are not trusted any more, as " + renewAnnotation + " has asked; " + distrustAnnotation + " names them")
+		note("The CAs of before are not trusted any more, as " + renewAnnotation + " has asked; " + cabundle.DistrustAnnotation + " names them")
 	case prepare:
 		note("Made the next CA; it signs once all API servers trust it")
 	case promote:
 		note("The next CA signs from now on")
 	case drop:
-		note("A former CA is not trusted any more: no certificate of it can be valid, or it is named in " + distrustAnnotation)
+		note("A former CA is not trusted any more: no certificate of it can be valid, or it is named in " + cabundle.DistrustAnnotation)
 	}
 }
 
