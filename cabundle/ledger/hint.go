@@ -14,10 +14,12 @@ var hintDelays = [...]time.Duration{
 }
 
 const (
-	// freeChanges is how many changes of a source within an interval are followed at once.
-	freeChanges = 5
-	// firstDelay is how long the hint after those waits; it doubles with each further one.
-	firstDelay = 250 * time.Millisecond
+	// freeChanges is how many changes of a source within an interval are followed at once: a source that changes every few seconds
+	// is not held up.
+	freeChanges = 12
+	// firstDelay is how long the hint after those waits. It doubles with each further one, up to longestDelay: whoever can write one
+	// Secret makes caject write its targets no more often than that.
+	firstDelay, longestDelay = 250 * time.Millisecond, 4 * time.Second
 )
 
 // hint is a source that is read until it has changed. The zero value is none.
@@ -73,12 +75,12 @@ func (l *Ledger) Hint(ref cabundle.Reference) {
 	l.queue.AddAfter(ref, a.hint.due.Sub(l.clock.Now()))
 }
 
-// turn notes that the source has become another one, be it one that it has been before. From the sixth time within interval on, the next
+// turn notes that the source has become another one, be it one that it has been before. From the thirteenth time within interval on, the next
 // hints wait, each twice as long.
 func (a *account) turn(now time.Time, interval time.Duration) {
 	a.turns++
 	a.turned = append(slices.DeleteFunc(a.turned, func(at time.Time) bool { return now.Sub(at) > interval }), now)
 	if surplus := len(a.turned) - freeChanges; surplus > 0 {
-		a.hint.notBefore = now.Add(min(interval, firstDelay<<min(surplus-1, 10)))
+		a.hint.notBefore = now.Add(min(interval, longestDelay, firstDelay<<min(surplus-1, 10)))
 	}
 }
