@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Combine says what a caBundle holds once source, which is not empty, has reached it: Merge or Replace.
+// Combine says what a caBundle holds once source, which is not empty, has reached it: Merge, Replace, or what [Rules.Combine] makes of them.
 type Combine func(now time.Time, existing, source Bundle) Bundle
 
 // Replace returns source as it is, whatever was there before: what cert-manager's cainjector does with its feature

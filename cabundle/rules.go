@@ -28,7 +28,7 @@ func (r Rules) Combine(history History) Combine {
 			return existing
 		}
 		if r.Replace {
-			return source
+			return Replace(now, existing, source)
 		}
 		existing = existing.without(func(c *x509.Certificate) bool {
 			return distrusted(c) || history.retired(c) && !source.Holds(c)

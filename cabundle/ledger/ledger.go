@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -217,5 +216,5 @@ func (l *Ledger) followed() []cabundle.Reference {
 			refs = append(refs, ref)
 		}
 	}
-	return slices.Clip(refs)
+	return refs
 }
