@@ -14,6 +14,9 @@ var hintDelays = [...]time.Duration{
 }
 
 const (
+	// lookBack is how long after a change was found the source is read once more: the change may be one before that which was hinted at,
+	// whose own hint went to another replica.
+	lookBack = time.Second
 	// freeChanges is how many changes of a source within an interval are followed at once: a source that changes every few seconds
 	// is not held up.
 	freeChanges = 12
@@ -28,7 +31,8 @@ type hint struct {
 	due   time.Time // when it is read next
 	tries int
 	turns int  // those of the source when the hint came
-	again bool // another hint came meanwhile
+	found bool // it has changed since, and is read once more
+	again bool // another hint came before it had
 	// notBefore is when a source that changes too fast is next followed. It outlives the hint.
 	notBefore time.Time
 }
@@ -37,7 +41,7 @@ func (h *hint) active() bool { return !h.began.IsZero() }
 
 // begin begins to follow a hint at now, or when the source may next be followed.
 func (h *hint) begin(now time.Time, turns int) {
-	h.began, h.tries, h.again, h.turns = now, 0, false, turns
+	*h = hint{began: now, turns: turns, notBefore: h.notBefore}
 	if delayed := h.notBefore.Add(-hintDelays[0]); delayed.After(now) {
 		h.began = delayed
 	}
@@ -48,11 +52,16 @@ func (h *hint) begin(now time.Time, turns int) {
 // when it is due.
 func (h *hint) step(now time.Time, turns int) {
 	h.tries++
-	switch {
-	case turns == h.turns && h.tries < len(hintDelays):
+	switch changed := turns != h.turns; {
+	case !changed && h.tries < len(hintDelays):
 		h.due = h.began.Add(hintDelays[h.tries])
 	case h.again:
 		h.begin(now, turns)
+	case changed && !h.found:
+		h.found, h.due = true, now.Add(lookBack)
+		if h.due.Before(h.notBefore) {
+			h.due = h.notBefore
+		}
 	default:
 		h.began = time.Time{}
 	}
@@ -67,7 +76,7 @@ func (l *Ledger) Hint(ref cabundle.Reference) {
 	if !ok || !a.followed {
 		return
 	}
-	if a.hint.active() {
+	if a.hint.active() && !a.hint.found {
 		a.hint.again = true
 		return
 	}

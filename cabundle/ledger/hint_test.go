@@ -75,8 +75,11 @@ func TestAHintIsFollowedUntilTheSourceHasChanged(t *testing.T) {
 						t.Errorf("found by %s, told %d times", via, heard)
 					}
 				}
-				time.Sleep(4*time.Second - time.Since(began))
-				want := hintDelays[:test.reads]
+				time.Sleep(5*time.Second - time.Since(began))
+				want := slices.Clone(hintDelays[:test.reads])
+				if test.after > 0 {
+					want = append(want, want[test.reads-1]+lookBack)
+				}
 				reads := slices.DeleteFunc(r.cluster.asked(source), func(r read) bool { return r.freshness == cached }) // a tick
 				if diff := cmp.Diff(want, since(began, reads)); diff != "" {
 					t.Error(diff)
@@ -115,6 +118,29 @@ func TestTwoRotationsSoonAfterOneAnotherAreBothFound(t *testing.T) {
 				time.Sleep(100 * time.Millisecond)
 				if held := subjects(r.Latest(source).Bundle); !cmp.Equal(held, []string{"three"}) {
 					t.Errorf("100 ms later it is known to hold %v", held)
+				}
+			})
+		})
+	}
+}
+
+// TestHintsThatGoToTheOtherReplica: the Service takes the hints of a source now to one replica, now to the other. One that reads soon after a
+// hint may find the change before it, which it has heard nothing of.
+func TestHintsThatGoToTheOtherReplica(t *testing.T) {
+	for _, apart := range []time.Duration{10 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond} {
+		t.Run(fmt.Sprint(apart), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := started(t, cabundle.Rules{}, source)
+				for n := range 12 {
+					if n%2 == 1 {
+						r.Hint(source)
+					}
+					time.AfterFunc(7*time.Millisecond, func() { r.cluster.store(source, holds(fmt.Sprint(n))) })
+					time.Sleep(apart)
+				}
+				time.Sleep(time.Second + 10*time.Millisecond)
+				if held := words(r.Latest(source).Bundle); held != "11" {
+					t.Errorf("a second after the last change it is known to hold %q", held)
 				}
 			})
 		})
