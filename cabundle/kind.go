@@ -3,8 +3,6 @@ package cabundle
 import (
 	"github.com/tidwall/gjson"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-
-	"github.com/caject/caject/cabundle/v1alpha1"
 )
 
 // Kind is one of the four kinds that carry a caBundle. All are cluster-scoped.
@@ -35,8 +33,6 @@ type row struct {
 	// admitted is true if the API server calls admission webhooks for the kind. It exempts webhook configurations, lest one could
 	// lock out everybody (k8s.io/apiserver, IsExemptAdmissionConfigurationResource).
 	admitted bool
-	// label is that of the CABundles whose source a target of this kind names.
-	label string
 }
 
 // need is a condition on what stands at path; words say why an object that does not meet it cannot take a caBundle.
@@ -58,7 +54,6 @@ var rows = []row{
 		caBundle: "webhooks[].clientConfig.caBundle", // those with clientConfig.url, too
 		itemName: "name",
 		none:     "it has no webhooks",
-		label:    v1alpha1.WebhookTargetsLabel,
 	},
 	{
 		kind:     ValidatingWebhookConfiguration,
@@ -67,7 +62,6 @@ var rows = []row{
 		caBundle: "webhooks[].clientConfig.caBundle",
 		itemName: "name",
 		none:     "it has no webhooks",
-		label:    v1alpha1.WebhookTargetsLabel,
 	},
 	{
 		kind:     CustomResourceDefinition,
@@ -77,7 +71,6 @@ var rows = []row{
 		needs:    []need{{"spec.conversion.strategy", isWebhook, "its conversion strategy is not Webhook"}},
 		none:     "its conversion webhook has no clientConfig",
 		admitted: true,
-		label:    v1alpha1.OtherTargetsLabel,
 	},
 	{
 		kind:     APIService,
@@ -89,7 +82,6 @@ var rows = []row{
 			{"spec.insecureSkipTLSVerify", isNotTrue, "it has insecureSkipTLSVerify"},
 		},
 		admitted: true,
-		label:    v1alpha1.OtherTargetsLabel,
 	},
 }
 
@@ -129,9 +121,6 @@ func (k Kind) GroupVersionKind() schema.GroupVersionKind {
 
 // Admitted reports whether the API server calls admission webhooks for objects of k.
 func (k Kind) Admitted() bool { return k.row().admitted }
-
-// Label returns the label that tells the policies which CABundles have targets of k.
-func (k Kind) Label() string { return k.row().label }
 
 // Target names one object that carries a caBundle. It is comparable.
 type Target struct {

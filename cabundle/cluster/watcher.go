@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
@@ -17,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 
 	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/shards"
 	"github.com/caject/caject/cabundle/v1alpha1"
 )
 
@@ -24,6 +26,7 @@ import (
 type Watcher struct {
 	metadata metadata.Interface
 	bundles  rest.Interface
+	core     rest.Interface
 	clock    clock.Clock
 }
 
@@ -37,12 +40,18 @@ func NewWatcher(config *rest.Config, httpClient *http.Client, c clock.Clock) (*W
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		return nil, err
 	}
-	bundles, err := apiutil.RESTClientForGVK(v1alpha1.GroupVersion.WithKind("CABundle"), true, false, config,
-		serializer.NewCodecFactory(scheme), httpClient)
+	scheme.AddKnownTypes(corev1.SchemeGroupVersion, &corev1.PodTemplate{}, &corev1.PodTemplateList{})
+	metav1.AddToGroupVersion(scheme, corev1.SchemeGroupVersion)
+	codecs := serializer.NewCodecFactory(scheme)
+	bundles, err := apiutil.RESTClientForGVK(v1alpha1.GroupVersion.WithKind("CABundle"), true, false, config, codecs, httpClient)
 	if err != nil {
 		return nil, fmt.Errorf("make a client for CABundles: %w", err)
 	}
-	return &Watcher{metadata: objects, bundles: bundles, clock: c}, nil
+	core, err := apiutil.RESTClientForGVK(corev1.SchemeGroupVersion.WithKind("PodTemplate"), false, false, config, codecs, httpClient)
+	if err != nil {
+		return nil, fmt.Errorf("make a client for PodTemplates: %w", err)
+	}
+	return &Watcher{metadata: objects, bundles: bundles, core: core, clock: c}, nil
 }
 
 // WatchTargets returns a watch of the metadata of all objects of kind, annotated or not. Of the metadata handler gets name, UID,
@@ -64,6 +73,16 @@ func (w *Watcher) WatchTargets(kind cabundle.Kind, handler Handler[*metav1.Parti
 func (w *Watcher) WatchBundles(handler Handler[*v1alpha1.CABundle]) *Watch[*v1alpha1.CABundle] {
 	lw := toolscache.NewFilteredListWatchFromClient(w.bundles, "cabundles", "", func(*metav1.ListOptions) {})
 	return NewWatch("CABundle", lw, w.bundles, &v1alpha1.CABundle{}, handler, nil, w.clock)
+}
+
+// WatchShards returns a watch of the PodTemplates in a namespace that hold what an installation publishes. handler gets them without what
+// it does not need to write them.
+func (w *Watcher) WatchShards(o shards.Options, handler Handler[*corev1.PodTemplate]) *Watch[*corev1.PodTemplate] {
+	lw := toolscache.NewFilteredListWatchFromClient(w.core, "podtemplates", o.Namespace, func(options *metav1.ListOptions) {
+		options.LabelSelector = shards.Label + "=" + o.Name
+	})
+	slim := func(object *corev1.PodTemplate) { object.ManagedFields = nil }
+	return NewWatch("PodTemplate", lw, w.core, &corev1.PodTemplate{}, handler, slim, w.clock)
 }
 
 // slimTarget keeps of a target's metadata what tells whether it needs a look. What kubectl apply keeps in an annotation can be

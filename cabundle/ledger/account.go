@@ -82,7 +82,7 @@ func (l *Ledger) Forget(ref cabundle.Reference) {
 func (l *Ledger) of(ref cabundle.Reference) *account {
 	a, ok := l.accounts[ref]
 	if !ok {
-		a = &account{}
+		a = &account{history: l.recall(ref)}
 		l.accounts[ref] = a
 		l.rest(ref, a)
 	}

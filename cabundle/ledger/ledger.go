@@ -49,6 +49,7 @@ type Ledger struct {
 	slots   *semaphore.Weighted
 	reads   *alive.Loop
 	changed []func(cabundle.Reference) // set before Start
+	recall  func(cabundle.Reference) cabundle.History
 
 	standing standing // of the heartbeat alone
 
@@ -69,8 +70,13 @@ func New(o Options, s sources, m *metrics.Metrics, c clock.WithTicker) *Ledger {
 		reads:    alive.NewLoop("reading a source", hangs, 0, c),
 		accounts: map[cabundle.Reference]*account{},
 		answered: c.Now(),
+		recall:   func(cabundle.Reference) cabundle.History { return cabundle.History{} },
 	}
 }
+
+// SetRecall has recall return what is stored of the history of a source that no account is kept of. It must not block, nor call the
+// Ledger. It is called before Start.
+func (l *Ledger) SetRecall(recall func(cabundle.Reference) cabundle.History) { l.recall = recall }
 
 // OnChange has listener called whenever the Revision or the History of a source has changed. It must not block, and may call
 // Latest. It is called before Start.
@@ -123,11 +129,21 @@ func (l *Ledger) Combine(ref cabundle.Reference) cabundle.Combine {
 // Weigh returns what a target of ref gets from reading, which somebody else has made just now, and what becomes of the certificates
 // that it holds already. Nothing is noted.
 func (l *Ledger) Weigh(ref cabundle.Reference, reading cabundle.Reading) (cabundle.Reading, cabundle.Combine) {
-	history, now := l.Latest(ref).History, l.clock.Now()
+	history, now := l.history(ref), l.clock.Now()
 	if !outage(reading) {
 		history = l.options.Rules.Observe(now, history, reading)
 	}
 	return l.options.Rules.Judge(now, history, reading), l.options.Rules.Combine(history)
+}
+
+// history returns what is known, or stored, of the history of ref.
+func (l *Ledger) history(ref cabundle.Reference) cabundle.History {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if a, ok := l.accounts[ref]; ok {
+		return a.history
+	}
+	return l.recall(ref)
 }
 
 // Learn takes in what is stored of the history of ref, as it was read just now, and returns both together. stale reports that

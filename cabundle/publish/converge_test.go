@@ -33,12 +33,12 @@ func TestReplicasComeToRest(t *testing.T) {
 }
 
 func playAtRandom(t *testing.T, random *rand.Rand, replicas int, cas [][]byte) {
-	s, b, clk := &fakeSource{}, newFakeBundles(), clocktesting.NewFakeClock(start)
+	s, b, clk := &fakeSource{}, newAPI(), clocktesting.NewFakeClock(start)
 	rules := cabundle.Rules{RetireAfter: time.Duration(random.IntN(2)) * time.Minute}
 	s.hold(cas[0])
 	all := make([]*replica, replicas)
 	for i := range all {
-		all[i] = newReplica(s, b, clk, rules)
+		all[i] = newReplica(t, s, b, clk, rules)
 	}
 	for range 5 + random.IntN(60) {
 		r := all[random.IntN(replicas)]
@@ -55,17 +55,20 @@ func playAtRandom(t *testing.T, random *rand.Rand, replicas int, cas [][]byte) {
 			s.reading.Distrusted = []string{cabundle.Fingerprint(cabundle.ParseExisting(cas[random.IntN(len(cas))]).Certificates()[0])}
 			s.mu.Unlock()
 		case 5:
-			all[random.IntN(replicas)] = newReplica(s, b, clk, rules)
+			all[random.IntN(replicas)] = newReplica(t, s, b, clk, rules)
 		case 6:
 			clk.Step(time.Duration(random.IntN(90)) * time.Second)
 		case 7:
 			if random.IntN(4) == 0 {
 				_ = b.Delete(t.Context(), b.object())
 			}
+			if all := b.shards.All(); random.IntN(4) == 0 && len(all) > 0 {
+				_ = b.shards.Delete(t.Context(), all[random.IntN(len(all))])
+			}
 		case 8, 9:
 			r.read(t)
 		case 10:
-			r.watch(b)
+			r.watch()
 		default:
 			r.publish(t)
 		}
@@ -76,19 +79,19 @@ func playAtRandom(t *testing.T, random *rand.Rand, replicas int, cas [][]byte) {
 		clk.Step(2 * time.Minute)
 	}
 	comeToRest(t, b, clk, all)
-	quiet := b.writes
+	quiet := b.writes()
 	for range 5 {
 		clk.Step(31 * time.Second)
 		for _, r := range all {
-			r.watch(b)
+			r.watch()
 			r.read(t)
 			r.publish(t)
 		}
 	}
-	if b.writes != quiet {
-		t.Errorf("%d writes while nothing happened", b.writes-quiet)
+	if b.writes() != quiet {
+		t.Errorf("%d writes while nothing happened", b.writes()-quiet)
 	}
-	stored := storedOf(b.stored())
+	stored := b.entry(t, source)
 	for i, r := range all {
 		if diff := cmp.Diff(stored.History.Verdicts(), r.ledger.Latest(source).History.Verdicts()); diff != "" {
 			t.Errorf("replica %d has other verdicts: %s", i, diff)
@@ -108,16 +111,16 @@ func playAtRandom(t *testing.T, random *rand.Rand, replicas int, cas [][]byte) {
 }
 
 // comeToRest has all replicas look until they write no more.
-func comeToRest(t *testing.T, b *fakeBundles, clk *clocktesting.FakeClock, all []*replica) {
+func comeToRest(t *testing.T, b *api, clk *clocktesting.FakeClock, all []*replica) {
 	t.Helper()
-	for round, before := 0, -1; b.writes != before; round++ {
+	for round, before := 0, -1; b.writes() != before; round++ {
 		if round > 10 {
 			t.Fatalf("they still write after %d rounds", round)
 		}
-		before = b.writes
+		before = b.writes()
 		for _, r := range all {
 			clk.Step(time.Second)
-			r.watch(b)
+			r.watch()
 			r.read(t)
 			r.publish(t)
 		}

@@ -21,6 +21,8 @@ import (
 	"github.com/caject/caject/cabundle/cluster"
 	"github.com/caject/caject/cabundle/ledger"
 	"github.com/caject/caject/cabundle/metrics"
+	"github.com/caject/caject/cabundle/shards"
+	"github.com/caject/caject/cabundle/shards/shardstest"
 	"github.com/caject/caject/cabundle/v1alpha1"
 )
 
@@ -164,28 +166,77 @@ type fakeTargets struct {
 func (f *fakeTargets) Summary(cabundle.Reference, int) Summary { return f.summary }
 func (f *fakeTargets) Synced() bool                            { return !f.unsynced }
 
-// replica is a ledger and a publisher with fakes around them.
+// replica is a ledger, a publisher and a store with fakes around them.
 type replica struct {
 	*Publisher
 	ledger  *ledger.Ledger
 	targets *fakeTargets
 	events  *record.FakeRecorder
+	store   *shards.Store
 	leads   bool
+	api     *api
 }
 
-func newReplica(s *fakeSource, b *fakeBundles, clk *clocktesting.FakeClock, rules cabundle.Rules) *replica {
+// api is what an API server keeps, for all replicas.
+type api struct {
+	*fakeBundles
+	shards *shardstest.API
+}
+
+func newAPI() *api { return &api{newFakeBundles(), shardstest.New("cluster")} }
+
+// writes returns how often anything was written.
+func (a *api) writes() int { return a.fakeBundles.writes + a.shards.Writes() }
+
+// entry returns what is stored of a source, wherever it is.
+func (a *api) entry(t *testing.T, ref cabundle.Reference) shards.Entry {
+	t.Helper()
+	store := newStore(t, a, clocktesting.NewFakeClock(start), func(cabundle.Reference) {})
+	entry, err := store.Get(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return entry
+}
+
+// newStore returns a Store that runs, and that knows all that is stored.
+func newStore(t *testing.T, a *api, clk *clocktesting.FakeClock, changed func(cabundle.Reference)) *shards.Store {
+	t.Helper()
+	store := shards.New(shards.Options{Namespace: "caject", Name: "caject"}, a.shards, clk, changed)
+	for _, object := range a.shards.All() {
+		store.Seen(object, true)
+	}
+	go func() { _ = store.Start(t.Context()) }()
+	for !store.Synced() {
+		time.Sleep(time.Millisecond)
+	}
+	return store
+}
+
+func newReplica(t *testing.T, s *fakeSource, a *api, clk *clocktesting.FakeClock, rules cabundle.Rules) *replica {
+	t.Helper()
 	r := &replica{
 		ledger:  ledger.New(ledger.Options{Interval: 30 * time.Second, Rules: rules}, s, metrics.New(prometheus.NewRegistry()), clk),
-		targets: &fakeTargets{summary: Summary{Total: 1, Injected: 1, Labels: map[string]bool{kind.Label(): true}}},
+		targets: &fakeTargets{summary: Summary{Total: 1, Injected: 1}},
 		events:  record.NewFakeRecorder(1000),
 		leads:   true,
+		api:     a,
 	}
 	r.Publisher = New(Options{
 		Interval: 30 * time.Second, Rules: rules, Policy: true, PolicyKinds: cabundle.Kinds(), Leads: func() bool { return r.leads },
-	}, NewStore(b), r.ledger, r.targets, r.events, clk)
+	}, a, r.ledger, r.targets, r.events, clk)
+	r.Publisher.SetStore(unsynced{})
+	r.store = newStore(t, a, clk, r.Stored)
+	r.Publisher.SetStore(r.store)
+	r.ledger.SetRecall(r.History)
 	r.ledger.Follow(source)
 	return r
 }
+
+// unsynced is a store that knows nothing yet.
+type unsynced struct{ store }
+
+func (unsynced) Get(cabundle.Reference) (shards.Entry, error) { return shards.Entry{}, shards.ErrNotSynced }
 
 // publish is what a worker does.
 func (r *replica) publish(t *testing.T) time.Duration {
@@ -194,11 +245,23 @@ func (r *replica) publish(t *testing.T) time.Duration {
 }
 
 // watch shows what is stored.
-func (r *replica) watch(b *fakeBundles) {
-	if object := b.stored(); object != nil {
+func (r *replica) watch() {
+	if object := r.api.stored(); object != nil {
 		r.Seen(object, false)
 	} else {
 		r.Gone(source.PublishedName())
+	}
+	there := map[string]bool{}
+	for _, object := range r.api.shards.All() {
+		r.store.Seen(object, false)
+		there[object.Name] = true
+	}
+	for _, role := range []string{"published", "ahead"} {
+		for n := range 3 {
+			if name := fmt.Sprintf("caject-%s-%d", role, n); !there[name] {
+				r.store.Gone(name)
+			}
+		}
 	}
 }
 

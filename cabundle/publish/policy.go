@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/shards"
 )
 
 // lags are the waits between the tries to have a policy fill a target: the API server sees what was published some milliseconds
@@ -30,11 +31,11 @@ type Readmit func(context.Context) (object cabundle.Object, right bool, err erro
 // Fills reports whether a policy can be expected to fill object, a target of ref, now. The very first bundle of a source is
 // faster written than published.
 func (p *Publisher) Fills(ctx context.Context, ref cabundle.Reference, object cabundle.Object) bool {
-	stored, ok := p.known(p.of(ref))
-	if !ok || stored.Published.CABundle == "" || !p.counted(ref, object.Kind) {
+	stored, err := p.known(ref, p.of(ref))
+	if err != nil || stored.Published.CABundle == "" || !p.counted(ref, object.Kind) {
 		return false
 	}
-	published, ok := p.ensure(ctx, ref, object.Kind)
+	published, ok := p.ensure(ctx, ref)
 	return ok && published.Fills(object)
 }
 
@@ -45,7 +46,7 @@ func (p *Publisher) Fill(ctx context.Context, ref cabundle.Reference, kind cabun
 	if !p.counted(ref, kind) {
 		return object, false
 	}
-	published, ok := p.ensure(ctx, ref, kind)
+	published, ok := p.ensure(ctx, ref)
 	if !ok {
 		return object, false
 	}
@@ -98,11 +99,11 @@ func (p *Publisher) counted(ref cabundle.Reference, kind cabundle.Kind) bool {
 	return true
 }
 
-// ensure publishes what is known of a source for targets of a kind, unless it is published already. ok is false if it could not, or if
+// ensure publishes what is known of a source, unless it is published already. ok is false if it could not, or if
 // there is nothing that a policy could fill in.
-func (p *Publisher) ensure(ctx context.Context, ref cabundle.Reference, kind cabundle.Kind) (published cabundle.Published, ok bool) {
+func (p *Publisher) ensure(ctx context.Context, ref cabundle.Reference) (published cabundle.Published, ok bool) {
 	of := p.of(ref)
-	if stored, settled := p.settled(ref, of, kind); settled {
+	if stored, settled := p.settled(ref, of); settled {
 		return stored.Published, stored.Published.CABundle != ""
 	}
 	reading := p.ledger.Latest(ref)
@@ -111,7 +112,7 @@ func (p *Publisher) ensure(ctx context.Context, ref cabundle.Reference, kind cab
 	}
 	of.writing.Lock()
 	defer of.writing.Unlock()
-	stored, settled := p.settled(ref, of, kind)
+	stored, settled := p.settled(ref, of)
 	if !settled {
 		var err error
 		stored, _, err = p.update(ctx, ref, of)
@@ -123,13 +124,13 @@ func (p *Publisher) ensure(ctx context.Context, ref cabundle.Reference, kind cab
 	return stored.Published, stored.Published.CABundle != ""
 }
 
-// settled returns what is stored of a source, and whether that is all that is known of it, and read by the policy of the kind.
-func (p *Publisher) settled(ref cabundle.Reference, of *publication, kind cabundle.Kind) (Stored, bool) {
+// settled returns what is stored of a source, and whether that is all that is known of it.
+func (p *Publisher) settled(ref cabundle.Reference, of *publication) (shards.Entry, bool) {
 	revision := p.ledger.Latest(ref).Revision
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if of.stored == nil || of.settled == 0 || of.settled != revision || !of.stored.Labels[kind.Label()] {
-		return Stored{}, false
+	if of.stored == nil || of.settled == 0 || of.settled != revision {
+		return shards.Entry{}, false
 	}
 	return *of.stored, true
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/caject/caject/cabundle"
-	"github.com/caject/caject/cabundle/cluster"
+	"github.com/caject/caject/cabundle/shards"
 	"github.com/caject/caject/cabundle/v1alpha1"
 )
 
@@ -13,8 +13,9 @@ import (
 type publication struct {
 	writing sync.Mutex // held by the one that reads and writes what is stored
 
-	stored       *Stored   // nil if it is not known
+	stored       *shards.Entry // as it was last read or written; nil if that may be out of date
 	settled      int       // the Revision of the source that is published; 0 if none
+	shown        *v1alpha1.CABundle // nil if there is none, or it is not known
 	unnamedSince time.Time // when the last target was gone; zero while there are some
 	effective    string    // the value that a policy was last seen to fill in
 	// turn is held by the one of many targets that tries whether the API server sees what was published.
@@ -33,55 +34,31 @@ func (p *Publisher) of(ref cabundle.Reference) *publication {
 	return found
 }
 
-// known returns what is stored, as far as is known; ok is false if that is not known.
-func (p *Publisher) known(of *publication) (stored Stored, ok bool) {
+// known returns what is stored of a source, as far as is known. The error is shards.ErrNotSynced, or nil.
+func (p *Publisher) known(ref cabundle.Reference, of *publication) (shards.Entry, error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if of.stored == nil {
-		return Stored{}, false
+	stored := of.stored
+	p.mu.Unlock()
+	if stored != nil {
+		return *stored, nil
 	}
-	return *of.stored, true
+	return p.store.Get(ref)
 }
 
-// Seen takes in a CABundle as a watch shows it. The watch may be behind what this process has read or written itself; not so a new list.
-func (p *Publisher) Seen(object *v1alpha1.CABundle, listed bool) {
-	ref, ok := cabundle.ParsePublishedSource(object.Spec.Source)
-	if !ok || ref.PublishedName() != object.Name {
-		return
-	}
-	of, seen := p.of(ref), storedOf(object)
+// Stored takes in that something else is stored of a source than before, whoever has stored it. It is for shards.New.
+func (p *Publisher) Stored(ref cabundle.Reference) {
+	of := p.of(ref)
 	p.mu.Lock()
-	known := of.stored != nil && of.stored.object != nil
-	news := !known || cluster.Version(object) > cluster.Version(of.stored.object) ||
-		listed && object.ResourceVersion != of.stored.object.ResourceVersion
-	if news {
-		of.stored, of.settled = &seen, 0
-	}
+	of.stored, of.settled = nil, 0
 	p.mu.Unlock()
-	if news {
-		p.ledger.Learn(ref, seen.History)
-		p.Changed(ref)
+	if entry, err := p.store.Get(ref); err == nil && entry.Named() {
+		p.ledger.Learn(ref, entry.History)
 	}
-}
-
-// Gone takes in that the CABundle of the given name is not there any more.
-func (p *Publisher) Gone(name string) {
-	p.mu.Lock()
-	var gone []cabundle.Reference
-	for ref, of := range p.publications {
-		if ref.PublishedName() == name {
-			of.stored, of.settled = nil, 0
-			gone = append(gone, ref)
-		}
-	}
-	p.mu.Unlock()
-	for _, ref := range gone {
-		p.Changed(ref)
-	}
+	p.Changed(ref)
 }
 
 // took notes what became of a write: what is stored then, or, with an error, that it is to be read.
-func (p *Publisher) took(of *publication, stored Stored, err error, revision int) {
+func (p *Publisher) took(of *publication, stored shards.Entry, err error, revision int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if of.stored, of.settled = nil, 0; err == nil {

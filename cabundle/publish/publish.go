@@ -8,10 +8,11 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/tools/record"
+	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/caject/caject/cabundle/cluster"
 	"github.com/caject/caject/cabundle/ledger"
 	"github.com/caject/caject/cabundle/metrics"
+	"github.com/caject/caject/cabundle/shards"
 	"github.com/caject/caject/cabundle/work"
 )
 
@@ -27,12 +29,14 @@ const (
 	delay = 300 * time.Millisecond
 	// followDelay is the delay of a replica that does not lead: by then the leader has written what is to be written.
 	followDelay = 3 * time.Second
-	// removeAfter is for how many intervals nothing must name a source until its CABundle is removed.
+	// removeAfter is for how many intervals nothing must name a source until it counts as one that no target names.
 	removeAfter = 10
 	// workers is how many sources are published side by side: when many are new, their targets wait for it.
 	workers = 4
 	// maxTries bounds how often a write is tried that others get in the way of.
 	maxTries = 5
+	// tidyAfter is how long to wait until a source is taken out of the second of two shards.
+	tidyAfter = time.Second
 	// requestTimeout bounds the work on one source.
 	requestTimeout = 10 * time.Second
 	// DroppedReason is that of the Event about certificates that had to leave a bundle for want of room.
@@ -45,6 +49,16 @@ type targets interface {
 	Summary(ref cabundle.Reference, revision int) Summary
 	// Synced reports whether all targets are known.
 	Synced() bool
+}
+
+// store is where the replicas keep what they share: see shards.Store.
+type store interface {
+	Synced() bool
+	Get(cabundle.Reference) (shards.Entry, error)
+	Put(ctx context.Context, ref cabundle.Reference, before, wanted shards.Entry) (shards.Entry, error)
+	PutAhead(ctx context.Context, ref cabundle.Reference, before, wanted shards.Entry) (shards.Entry, error)
+	Remove(ctx context.Context, ref cabundle.Reference, before shards.Entry) error
+	Ahead() []cabundle.Reference
 }
 
 // Options are all that can be set.
@@ -62,12 +76,16 @@ type Options struct {
 // Publisher keeps what is stored of each source that targets name. It is safe for concurrent use.
 type Publisher struct {
 	options Options
-	store   Store
+	store   store
+	bundles bundles
 	ledger  *ledger.Ledger
 	targets targets
 	events  record.EventRecorder
 	clock   clock.WithTicker
+	began   time.Time
 	queue   *work.Queue[cabundle.Reference]
+	hinted  *work.Queue[cabundle.Reference] // sources that no target names, and that may have changed
+	budget  flowcontrol.PassiveRateLimiter  // of reads of those
 
 	mu           sync.Mutex // guards what follows, and publications but for their writing
 	publications map[cabundle.Reference]*publication
@@ -75,14 +93,28 @@ type Publisher struct {
 	unavailable  string                // why nothing can be published; empty if it can
 }
 
-// New returns a Publisher that publishes what l knows.
-func New(o Options, s Store, l *ledger.Ledger, t targets, e record.EventRecorder, c clock.WithTicker) *Publisher {
+// New returns a Publisher that publishes what l knows. SetStore must be called before Start.
+func New(o Options, b bundles, l *ledger.Ledger, t targets, e record.EventRecorder, c clock.WithTicker) *Publisher {
 	return &Publisher{
-		options: o, store: s, ledger: l, targets: t, events: e, clock: c,
+		options: o, bundles: b, ledger: l, targets: t, events: e, clock: c, began: c.Now(),
 		queue:        work.NewQueue[cabundle.Reference]("publishing", c),
+		hinted:       work.NewQueue[cabundle.Reference]("publishing ahead", c),
+		budget:       flowcontrol.NewTokenBucketPassiveRateLimiterWithClock(aheadPerSecond, aheadBurst, c),
 		publications: map[cabundle.Reference]*publication{},
 		failed:       map[failure]time.Time{},
 	}
+}
+
+// SetStore has s keep what is published. s tells Stored what changes.
+func (p *Publisher) SetStore(s store) { p.store = s }
+
+// History returns what is stored of the history of a source: it is for ledger.Ledger.SetRecall.
+func (p *Publisher) History(ref cabundle.Reference) cabundle.History {
+	entry, err := p.store.Get(ref)
+	if err != nil {
+		return cabundle.History{}
+	}
+	return entry.History
 }
 
 // Changed has a source looked at soon: what is known of it, or of its targets, has changed. It does not block.
@@ -96,20 +128,28 @@ func (p *Publisher) Changed(ref cabundle.Reference) {
 
 // Start publishes until ctx ends.
 func (p *Publisher) Start(ctx context.Context) error {
-	return p.queue.Run(ctx, workers, func(ref cabundle.Reference) []any { return []any{"source", ref} }, p.reconcile)
+	name := func(ref cabundle.Reference) []any { return []any{"source", ref} }
+	var working errgroup.Group
+	working.Go(func() error { return p.queue.Run(ctx, workers, name, p.reconcile) })
+	working.Go(func() error { return p.hinted.Run(ctx, 1, name, p.publishAhead) })
+	working.Go(func() error { return p.expireAhead(ctx) })
+	return working.Wait()
 }
 
-// reconcile brings what is stored of a source up to date, and returns when to do so again; 0 means when something changes.
+// reconcile brings what is stored and shown of a source up to date, and returns when to do so again; 0 means when something changes.
 func (p *Publisher) reconcile(ctx context.Context, ref cabundle.Reference) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	of := p.of(ref)
+	if !p.store.Synced() {
+		return p.unsynced()
+	}
 	reading := p.ledger.Latest(ref)
 	if summary := p.targets.Summary(ref, reading.Revision); summary.Total == 0 {
 		if !p.targets.Synced() {
 			return delay
 		}
-		return p.remove(ctx, ref, of)
+		return p.retire(ctx, ref, of)
 	}
 	if !reading.Consistent {
 		if reading = p.ledger.Read(ctx, ref, cluster.Consistent, metrics.Resync); !reading.Consistent {
@@ -123,14 +163,24 @@ func (p *Publisher) reconcile(ctx context.Context, ref cabundle.Reference) time.
 	p.mu.Unlock()
 	stored, reading, err := p.update(ctx, ref, of)
 	if err == nil {
-		stored, err = p.store.Show(ctx, stored, statusOf(p.clock.Now(), stored, reading, p.targets.Summary(ref, reading.Revision)))
-		p.took(of, stored, err, reading.Revision)
+		err = p.show(ctx, ref, of, stored, reading)
 	}
 	p.say(ctx, err)
-	if err != nil {
+	switch {
+	case err != nil:
 		return p.options.Interval
+	case stored.Untidy():
+		return tidyAfter
 	}
 	return 0
+}
+
+// unsynced returns when to try again as long as it is not known what is stored. If that lasts, it will last longer.
+func (p *Publisher) unsynced() time.Duration {
+	if p.clock.Since(p.began) < p.options.Interval {
+		return delay
+	}
+	return p.options.Interval
 }
 
 // errStale says that a source could not be read again, as what others have stored of it asks for.
@@ -138,22 +188,19 @@ var errStale = errors.New("others know the source better; it is to be read again
 
 // update stores what is known of a source, if that is not what is stored. It returns what is stored then, and the reading that this
 // came from. The caller holds of.writing.
-func (p *Publisher) update(ctx context.Context, ref cabundle.Reference, of *publication) (stored Stored, reading ledger.Reading, err error) {
+func (p *Publisher) update(ctx context.Context, ref cabundle.Reference, of *publication) (stored shards.Entry, reading ledger.Reading, err error) {
 	for range maxTries {
-		stored, ok := p.known(of)
-		if !ok {
-			if stored, err = p.store.Get(ctx, ref); err != nil {
-				return Stored{}, reading, err
-			}
+		if stored, err = p.known(ref, of); err != nil {
+			return shards.Entry{}, reading, err
 		}
 		if _, stale := p.ledger.Learn(ref, stored.History); stale {
 			p.ledger.Read(ctx, ref, cluster.Consistent, metrics.Resync)
 			if _, stale = p.ledger.Learn(ref, stored.History); stale {
-				return Stored{}, reading, errStale
+				return shards.Entry{}, reading, errStale
 			}
 		}
 		reading = p.ledger.Latest(ref)
-		if reading.Version == 0 && stored.object != nil && !p.options.Leads() {
+		if reading.Version == 0 && stored.Named() && !p.options.Leads() {
 			// It is from this process's own files or flags, and nobody can tell whose is newer: that of the leader counts.
 			p.took(of, stored, nil, reading.Revision)
 			return stored, reading, nil
@@ -164,53 +211,52 @@ func (p *Publisher) update(ctx context.Context, ref cabundle.Reference, of *publ
 		if err == nil {
 			if dropped > 0 {
 				log.FromContext(ctx).Info("Dropped the oldest certificates of a bundle, to keep it small", "certificates", dropped)
-				p.events.Event(put.object, corev1.EventTypeWarning, DroppedReason, cabundle.DroppedMessage(dropped))
+				p.sayDropped(ref, of, dropped)
 			}
 			return put, reading, nil
 		}
-		if !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) && !apierrors.IsNotFound(err) {
-			return Stored{}, reading, err
+		if !apierrors.IsConflict(err) {
+			return shards.Entry{}, reading, err
 		}
 	}
-	return Stored{}, reading, fmt.Errorf("write CABundle %s: others changed it %d times in a row", ref.PublishedName(), maxTries)
+	return shards.Entry{}, reading, fmt.Errorf("publish %s: others changed it %d times in a row", ref, maxTries)
 }
 
-// remove removes what is stored of a source that no target has named for a while. Until then no policy reads it.
-func (p *Publisher) remove(ctx context.Context, ref cabundle.Reference, of *publication) time.Duration {
+// retire does what becomes of a source that no target names: some time after the last one it is shown no more, and kept with those
+// that were published ahead, so that the next one to name it finds it.
+func (p *Publisher) retire(ctx context.Context, ref cabundle.Reference, of *publication) time.Duration {
 	of.writing.Lock()
 	defer of.writing.Unlock()
-	stored, ok := p.known(of)
-	if !ok {
-		var err error
-		if stored, err = p.store.Get(ctx, ref); err != nil {
-			return p.options.Interval
-		}
+	stored, err := p.known(ref, of)
+	if err != nil {
+		return delay
 	}
 	p.mu.Lock()
 	if of.unnamedSince.IsZero() {
 		of.unnamedSince = p.clock.Now()
 	}
 	left := removeAfter*p.options.Interval - p.clock.Since(of.unnamedSince)
+	shown := of.shown != nil
 	p.mu.Unlock()
-	if stored.object == nil || left <= 0 {
-		if err := p.store.Delete(ctx, ref, stored); err != nil && !apierrors.IsConflict(err) {
-			p.say(ctx, err)
-			return p.options.Interval
-		}
-		p.mu.Lock()
-		delete(p.publications, ref)
-		p.mu.Unlock()
-		p.ledger.Forget(ref)
-		return 0
+	if left > 0 && (stored.Named() || shown) {
+		return left
 	}
-	unread := stored
-	unread.Labels = nil
-	put, err := p.store.Put(ctx, ref, stored, unread)
-	p.took(of, put, err, 0)
+	if err = p.hide(ctx, ref, of); err == nil && (stored.Named() || stored.Untidy()) {
+		if stored, err = p.demote(ctx, ref, stored, stored); err == nil && stored.Untidy() {
+			p.took(of, stored, nil, 0)
+			return tidyAfter
+		}
+	}
 	if err != nil {
+		p.took(of, stored, err, 0)
+		p.say(ctx, err)
 		return p.options.Interval
 	}
-	return left
+	p.mu.Lock()
+	delete(p.publications, ref)
+	p.mu.Unlock()
+	p.ledger.Forget(ref)
+	return 0
 }
 
 // say logs once that nothing can be published, and why, and once that it can again.
@@ -221,7 +267,7 @@ func (p *Publisher) say(ctx context.Context, err error) {
 	case apierrors.IsForbidden(err), apierrors.IsNotFound(err), meta.IsNoMatchError(err):
 		now = string(apierrors.ReasonForError(err))
 	default:
-		log.FromContext(ctx).V(1).Info("CABundle not written", "error", err.Error())
+		log.FromContext(ctx).V(1).Info("Not published", "error", err.Error())
 		return
 	}
 	p.mu.Lock()
@@ -231,11 +277,11 @@ func (p *Publisher) say(ctx context.Context, err error) {
 	switch {
 	case now == before:
 	case now != "":
-		log.FromContext(ctx).Info("CABundles cannot be published: resync writes webhook configurations by itself", "reason", err.Error())
+		log.FromContext(ctx).Info("Nothing can be published: resync writes targets by itself", "reason", err.Error())
 	default:
-		log.FromContext(ctx).Info("CABundles can be published again")
+		log.FromContext(ctx).Info("Sources can be published again")
 	}
 }
 
 // Alive returns why publishing is taken to hang, or nil: a healthz.Checker of controller-runtime.
-func (p *Publisher) Alive(r *http.Request) error { return p.queue.Alive(r) }
+func (p *Publisher) Alive(r *http.Request) error { return errors.Join(p.queue.Alive(r), p.hinted.Alive(r)) }

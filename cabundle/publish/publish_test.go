@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -20,10 +22,10 @@ import (
 	"github.com/caject/caject/cabundle/v1alpha1"
 )
 
-func newRig(t *testing.T, rules cabundle.Rules) (*replica, *fakeSource, *fakeBundles, *clocktesting.FakeClock) {
+func newRig(t *testing.T, rules cabundle.Rules) (*replica, *fakeSource, *api, *clocktesting.FakeClock) {
 	t.Helper()
-	s, b, clk := &fakeSource{}, newFakeBundles(), clocktesting.NewFakeClock(start)
-	return newReplica(s, b, clk, rules), s, b, clk
+	s, b, clk := &fakeSource{}, newAPI(), clocktesting.NewFakeClock(start)
+	return newReplica(t, s, b, clk, rules), s, b, clk
 }
 
 func encoded(cas ...[]byte) string {
@@ -35,14 +37,17 @@ func encoded(cas ...[]byte) string {
 }
 
 // expect fails the test unless cas are published, and the Ready condition has the given reason.
-func expect(t *testing.T, b *fakeBundles, reason string, cas ...[]byte) {
+func expect(t *testing.T, b *api, reason string, cas ...[]byte) {
 	t.Helper()
 	object := b.stored()
 	if object == nil {
 		t.Fatal("there is no CABundle")
 	}
-	if diff := cmp.Diff(encoded(cas...), object.Spec.CABundle); diff != "" {
+	if diff := cmp.Diff(encoded(cas...), b.entry(t, source).Published.CABundle); diff != "" {
 		t.Errorf("published: %s", diff)
+	}
+	if diff := cmp.Diff(encoded(cas...), object.Status.CABundle); diff != "" {
+		t.Errorf("shown: %s", diff)
 	}
 	condition := meta.FindStatusCondition(object.Status.Conditions, v1alpha1.Ready)
 	if condition == nil || condition.Reason != reason || (condition.Status == "True") != (reason == "Published") {
@@ -56,7 +61,7 @@ func TestTheLifeOfAPublication(t *testing.T) {
 	s.fail(cabundle.SourceNotFound)
 	r.publish(t)
 	expect(t, b, "SourceNotFound")
-	if labels := b.stored().Labels; labels[v1alpha1.NotReadyLabel] != "true" || labels[v1alpha1.WebhookTargetsLabel] != "true" {
+	if labels := b.stored().Labels; labels[v1alpha1.NotReadyLabel] != "true" {
 		t.Errorf("labels: %v", labels)
 	}
 
@@ -73,12 +78,12 @@ func TestTheLifeOfAPublication(t *testing.T) {
 	r.targets.summary.Injected = 0
 	r.publish(t)
 	expect(t, b, "Published", one, two)
-	if diff := cmp.Diff([]string{encoded(one)}, b.stored().Spec.Replaces); diff != "" {
+	if diff := cmp.Diff([]string{encoded(one)}, b.entry(t, source).Published.Replaces); diff != "" {
 		t.Errorf("replaces: %s", diff)
 	}
 	r.targets.summary.Injected = 1
 	r.publish(t)
-	if replaces := b.stored().Spec.Replaces; len(replaces) > 0 {
+	if replaces := b.entry(t, source).Published.Replaces; len(replaces) > 0 {
 		t.Errorf("it still replaces %d values although no target holds one", len(replaces))
 	}
 	status := b.stored().Status
@@ -86,12 +91,12 @@ func TestTheLifeOfAPublication(t *testing.T) {
 		t.Errorf("certificates: %+v", status.Certificates)
 	}
 
-	writes := b.writes
+	writes := b.writes()
 	r.publish(t)
-	r.watch(b)
+	r.watch()
 	clk.Step(time.Minute)
 	r.publish(t)
-	if b.writes != writes {
+	if b.writes() != writes {
 		t.Error("what is right was written")
 	}
 
@@ -108,16 +113,33 @@ func TestTheLifeOfAPublication(t *testing.T) {
 	r.publish(t)
 	expect(t, b, "SourceNotFound", two)
 
-	// Nobody names it any more: no policy reads it, and some time later it is gone.
+	// Nobody names it any more. Some time later it is shown no more, and kept for the next one to name it.
 	r.targets.summary = Summary{}
 	again := r.publish(t)
-	if object := b.stored(); len(object.Labels) > 0 || again != 10*30*time.Second {
-		t.Errorf("labels are %v, it is looked at after %s", object.Labels, again)
+	if entry := b.entry(t, source); again != 10*30*time.Second || !entry.Named() {
+		t.Errorf("it is looked at after %s, and stored %v", again, entry)
+	}
+	clk.Step(again)
+	if again = r.publish(t); again != tidyAfter {
+		t.Errorf("it is looked at after %s", again)
 	}
 	clk.Step(again)
 	r.publish(t)
-	if b.stored() != nil {
-		t.Error("it is still there")
+	if entry := b.entry(t, source); b.stored() != nil || entry.Named() || entry.Untidy() || entry.Published.CABundle != encoded(two) {
+		t.Errorf("shown: %v, stored: %+v", b.stored(), entry)
+	}
+	writes = b.writes()
+	r.Stored(source)
+	if again := r.publish(t); again != 0 || b.writes() != writes {
+		t.Errorf("it is looked at after %s, and written", again)
+	}
+	r.targets.summary = Summary{Total: 1}
+	r.read(t)
+	r.publish(t)
+	clk.Step(tidyAfter)
+	r.publish(t)
+	if entry := b.entry(t, source); !entry.Named() || entry.Untidy() || entry.Published.CABundle != encoded(two) {
+		t.Errorf("named once more it is stored %+v", entry)
 	}
 }
 
@@ -125,7 +147,6 @@ func TestTargetsThatAreNotKnownYetTakeNothingAway(t *testing.T) {
 	r, s, b, clk := newRig(t, cabundle.Rules{})
 	one, two := ca("one"), ca("two")
 	s.hold(one)
-	r.targets.summary.Labels[v1alpha1.OtherTargetsLabel] = true
 	r.publish(t)
 	s.hold(two)
 	r.read(t)
@@ -133,36 +154,33 @@ func TestTargetsThatAreNotKnownYetTakeNothingAway(t *testing.T) {
 	r.publish(t)
 
 	// Another process starts: only one kind has been listed.
-	started := newReplica(s, b, clk, cabundle.Rules{})
+	started := newReplica(t, s, b, clk, cabundle.Rules{})
 	started.targets.unsynced = true
 	started.publish(t)
-	object := b.stored()
-	if object.Labels[v1alpha1.OtherTargetsLabel] != "true" || len(object.Spec.Replaces) != 1 {
-		t.Errorf("it took away labels or values: %v, %d", object.Labels, len(object.Spec.Replaces))
+	if replaces := b.entry(t, source).Published.Replaces; len(replaces) != 1 {
+		t.Errorf("it took away values: %d", len(replaces))
 	}
 	started.targets.summary = Summary{}
-	if again := started.publish(t); again != delay || b.stored().ResourceVersion != object.ResourceVersion {
+	writes := b.writes()
+	if again := started.publish(t); again != delay || b.writes() != writes {
 		t.Errorf("no target is known yet: looks again after %s", again)
 	}
-	started.targets.unsynced, started.targets.summary = false, Summary{Total: 1, Injected: 1, Labels: map[string]bool{kind.Label(): true}}
+	started.targets.unsynced, started.targets.summary = false, Summary{Total: 1, Injected: 1}
 	started.publish(t)
-	if object := b.stored(); object.Labels[v1alpha1.OtherTargetsLabel] != "" || len(object.Spec.Replaces) != 0 {
-		t.Errorf("once all are known: %v, %d", object.Labels, len(object.Spec.Replaces))
+	if replaces := b.entry(t, source).Published.Replaces; len(replaces) != 0 {
+		t.Errorf("once all are known: %d", len(replaces))
 	}
 }
 
-func TestWhatSomebodyElseWritesIsPutRight(t *testing.T) {
+func TestWhatSomebodyElseShowsIsPutRight(t *testing.T) {
 	r, s, b, _ := newRig(t, cabundle.Rules{})
-	one, foreign := ca("one"), ca("foreign")
-	s.hold(one)
+	s.hold(ca("one"))
 	r.publish(t)
 	good := b.stored()
 	for sentence, change := range map[string]func(*v1alpha1.CABundle){
-		"another certificate": func(o *v1alpha1.CABundle) { o.Spec.CABundle = encoded(foreign) },
-		"labels":              func(o *v1alpha1.CABundle) { o.Labels = nil },
-		"former values":       func(o *v1alpha1.CABundle) { o.Spec.Replaces = []string{encoded(foreign)} },
+		"another certificate": func(o *v1alpha1.CABundle) { o.Status.CABundle = encoded(ca("foreign")) },
+		"the label":           func(o *v1alpha1.CABundle) { o.Labels = map[string]string{v1alpha1.NotReadyLabel: "true"} },
 		"the status":          func(o *v1alpha1.CABundle) { o.Status = v1alpha1.CABundleStatus{} },
-		"the history":         func(o *v1alpha1.CABundle) { o.Spec.History = "{" },
 		"another source":      func(o *v1alpha1.CABundle) { o.Spec.Source = "secret/ns/other" },
 	} {
 		t.Run(sentence, func(t *testing.T) {
@@ -171,18 +189,48 @@ func TestWhatSomebodyElseWritesIsPutRight(t *testing.T) {
 			b.mu.Lock()
 			b.put(object)
 			b.mu.Unlock()
-			r.watch(b)
-			if object.Spec.Source != good.Spec.Source {
-				r.took(r.of(source), Stored{}, errors.New("forget it"), 0) // it is not seen as that of the source
+			if r.watch(); object.Spec.Source != good.Spec.Source {
+				r.Gone(object.Name) // it is not seen as that of the source
 			}
 			r.publish(t)
-			r.publish(t) // no target holds what was written there: it need not be replaced
 			now := b.stored()
-			if diff := cmp.Diff(good.Spec.CABundle, now.Spec.CABundle); diff != "" {
-				t.Error("published:", diff)
+			if diff := cmp.Diff(good.Status.CABundle, now.Status.CABundle); diff != "" {
+				t.Error("shown:", diff)
 			}
-			if diff := cmp.Diff(good.Labels, now.Labels); diff != "" || now.Spec.Source != good.Spec.Source || len(now.Spec.Replaces) > 0 || now.Spec.History == "{" {
+			if diff := cmp.Diff(good.Labels, now.Labels, cmpopts.EquateEmpty()); diff != "" || now.Spec.Source != good.Spec.Source {
 				t.Errorf("%+v %s", now.Spec, diff)
+			}
+			if condition := meta.FindStatusCondition(now.Status.Conditions, v1alpha1.Ready); condition == nil {
+				t.Error("it does not say whether it is ready")
+			}
+		})
+	}
+	if b.shards.Writes() != 1 {
+		t.Errorf("the shard was written %d times", b.shards.Writes())
+	}
+}
+
+func TestWhatSomebodyElsePublishesIsPutRight(t *testing.T) {
+	r, s, b, _ := newRig(t, cabundle.Rules{})
+	s.hold(ca("one"))
+	r.publish(t)
+	good, foreign := b.shards.All()[0], ca("foreign")
+	of := func(o *corev1.PodTemplate, volume int) map[string]string {
+		return o.Template.Spec.Volumes[volume].CSI.VolumeAttributes
+	}
+	for sentence, change := range map[string]func(*corev1.PodTemplate){
+		"another certificate": func(o *corev1.PodTemplate) { of(o, 0)[source.String()] = encoded(foreign) },
+		"former values":       func(o *corev1.PodTemplate) { of(o, 0)[source.String()] += " " + encoded(foreign) },
+		"no history":          func(o *corev1.PodTemplate) { of(o, 1)[source.String()] = "{" },
+		"nothing":             func(o *corev1.PodTemplate) { o.Template.Spec.Volumes = nil },
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			b.shards.Edit(good.Name, change)
+			r.watch()
+			r.publish(t)
+			r.publish(t) // no target holds what was written there: it need not be replaced
+			if diff := cmp.Diff(good.Template, b.shards.All()[0].Template); diff != "" {
+				t.Error(diff)
 			}
 			if r.ledger.Latest(source).History.Bundle(start).Holds(cabundle.ParseExisting(foreign).Certificates()[0]) {
 				t.Error("what was written there is in the history")
@@ -198,7 +246,7 @@ func TestABundleThatIsFullSaysSo(t *testing.T) {
 		r.read(t)
 	}
 	r.publish(t)
-	if size := base64.StdEncoding.DecodedLen(len(b.stored().Spec.CABundle)); size > cabundle.MaxSourceBytes {
+	if size := base64.StdEncoding.DecodedLen(len(b.entry(t, source).Published.CABundle)); size > cabundle.MaxSourceBytes {
 		t.Errorf("%d bytes", size)
 	}
 	select {
@@ -231,27 +279,33 @@ func TestAnAPIServerThatTakesNothingIsTriedAgain(t *testing.T) {
 		"an outage": errors.New("connection refused"),
 		"conflicts": apierrors.NewConflict(schema.GroupResource{}, "", errors.New("changed")),
 	} {
-		b.err = err
+		b.shards.Fail(err)
 		if again := r.publish(t); again != 30*time.Second {
 			t.Errorf("%s: again after %s", sentence, again)
 		}
+	}
+	b.shards.Fail(nil)
+	b.err = errors.New("no")
+	if again := r.publish(t); again != 30*time.Second {
+		t.Errorf("not shown: again after %s", again)
 	}
 	b.err = nil
 	if again := r.publish(t); again != 0 {
 		t.Errorf("again after %s", again)
 	}
-	expect(t, b, "Published", b.published())
+	expect(t, b, "Published", b.published(t))
 }
 
-func (f *fakeBundles) published() []byte {
-	decoded, _ := base64.StdEncoding.DecodeString(f.stored().Spec.CABundle)
+func (a *api) published(t *testing.T) []byte {
+	decoded, _ := base64.StdEncoding.DecodeString(a.entry(t, source).Published.CABundle)
 	return decoded
 }
 
 // policy is an API server's policy: it fills what it sees to be published, some tries late.
 type policy struct {
+	t     *testing.T
 	mu    sync.Mutex
-	b     *fakeBundles
+	b     *api
 	lag   int
 	off   bool
 	tries int
@@ -264,7 +318,7 @@ func (p *policy) readmit(name string, fields int) Readmit {
 		defer p.mu.Unlock()
 		p.tries++
 		if p.lag--; p.lag < 0 && !p.off {
-			p.held[name] = p.b.published()
+			p.held[name] = p.b.published(p.t)
 		}
 		object := cabundle.Object{Target: cabundle.Target{Kind: kind, Name: name}}
 		for range fields {
@@ -284,7 +338,7 @@ func TestAPolicyFills(t *testing.T) {
 	}()
 	s.hold(ca("one"))
 	r.read(t)
-	p := &policy{b: b, lag: 2, held: map[string][]byte{}}
+	p := &policy{t: t, b: b, lag: 2, held: map[string][]byte{}}
 
 	// 40 targets at once: one write, and only the first has to try again.
 	var filling sync.WaitGroup
@@ -296,8 +350,8 @@ func TestAPolicyFills(t *testing.T) {
 		})
 	}
 	filling.Wait()
-	if b.writes != 1 || p.tries != 42 {
-		t.Errorf("%d writes, %d tries", b.writes, p.tries)
+	if b.writes() != 1 || p.tries != 42 {
+		t.Errorf("%d writes, %d tries", b.writes(), p.tries)
 	}
 
 	// A policy that does not fill is not counted on for a while: for this kind and source, and no other.
@@ -336,7 +390,7 @@ func TestTheFirstBundleOfASourceIsNotLeftToAPolicy(t *testing.T) {
 	s.hold(ca("one"))
 	r.read(t)
 	empty := cabundle.Object{Target: cabundle.Target{Kind: kind}, Fields: make([]cabundle.Field, 1)}
-	if r.Fills(t.Context(), source, empty) || b.writes > 0 {
+	if r.Fills(t.Context(), source, empty) || b.writes() > 0 {
 		t.Error("it is")
 	}
 	r.publish(t)
@@ -349,51 +403,37 @@ func TestTheFirstBundleOfASourceIsNotLeftToAPolicy(t *testing.T) {
 	}
 }
 
-func TestAKindThatIsNewIsPublishedForBeforeItIsFilled(t *testing.T) {
-	r, s, b, _ := newRig(t, cabundle.Rules{})
-	s.hold(ca("one"))
-	r.targets.summary.Labels = map[string]bool{cabundle.CustomResourceDefinition.Label(): true}
-	r.publish(t)
-	r.targets.summary.Labels = map[string]bool{cabundle.CustomResourceDefinition.Label(): true, kind.Label(): true}
-	if !r.Fills(t.Context(), source, cabundle.Object{Target: cabundle.Target{Kind: kind}, Fields: make([]cabundle.Field, 1)}) {
-		t.Error("the policy is not counted on")
-	}
-	if b.stored().Labels[kind.Label()] != "true" {
-		t.Error("the policy of that kind does not read it")
-	}
-}
-
 // TestReplicasWhoseFilesDiffer is about the API server's CA, of which each replica has a file of its own.
 func TestReplicasWhoseFilesDiffer(t *testing.T) {
-	b, clk := newFakeBundles(), clocktesting.NewFakeClock(start)
+	b, clk := newAPI(), clocktesting.NewFakeClock(start)
 	var all []*replica
 	for n, content := range [][]byte{ca("one"), ca("two")} {
 		s := &fakeSource{reading: cabundle.Reading{Bundle: cabundle.ParseExisting(content)}}
-		r := newReplica(s, b, clk, cabundle.Rules{})
+		r := newReplica(t, s, b, clk, cabundle.Rules{})
 		r.leads = n == 0
 		all = append(all, r)
 	}
 	for range 3 {
 		for _, r := range all {
-			r.watch(b)
+			r.watch()
 			r.read(t)
 			r.publish(t)
 			clk.Step(time.Minute)
 		}
 	}
-	writes := b.writes
+	writes := b.writes()
 	for range 5 {
 		for _, r := range all {
-			r.watch(b)
+			r.watch()
 			r.read(t)
 			r.publish(t)
 			clk.Step(time.Minute)
 		}
 	}
-	if b.writes != writes {
-		t.Errorf("%d writes while nothing changed", b.writes-writes)
+	if b.writes() != writes {
+		t.Errorf("%d writes while nothing changed", b.writes()-writes)
 	}
-	if names := storedOf(b.stored()).Published.Bundle().Certificates(); len(names) != 1 || names[0].Subject.CommonName != "one" {
+	if names := b.entry(t, source).Published.Bundle().Certificates(); len(names) != 1 || names[0].Subject.CommonName != "one" {
 		t.Errorf("published: %d certificates", len(names))
 	}
 }

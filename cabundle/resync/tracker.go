@@ -162,12 +162,11 @@ func (t *tracker) sweep() {
 func (t *tracker) Summary(ref cabundle.Reference, revision int) publish.Summary {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	summary := publish.Summary{Total: len(t.bySource[ref]), Labels: map[string]bool{}}
-	for target, s := range t.bySource[ref] {
+	summary := publish.Summary{Total: len(t.bySource[ref])}
+	for _, s := range t.bySource[ref] {
 		if s.right(revision) {
 			summary.Injected++
 		}
-		summary.Labels[target.Kind.Label()] = true
 	}
 	return summary
 }

@@ -14,18 +14,11 @@ import (
 // GroupVersion is that of CABundle.
 var GroupVersion = schema.GroupVersion{Group: "caject.io", Version: "v1alpha1"}
 
-// Labels of a CABundle: the policy that fills some kinds of target is evaluated for each CABundle that it selects, so it
-// selects only those that have such targets.
-const (
-	WebhookTargetsLabel = "caject.io/webhook-configurations"
-	OtherTargetsLabel   = "caject.io/crds-and-apiservices"
-	// NotReadyLabel is there while a source cannot be injected: for the policy that warns.
-	NotReadyLabel = "caject.io/not-ready"
-)
+// NotReadyLabel is there while a source cannot be injected: for the policy that warns.
+const NotReadyLabel = "caject.io/not-ready"
 
-// CABundle is the bundle of one source that targets name, as caject last read it: public certificates, for admission
-// policies to fill into targets, and for people to look at. caject makes, changes and removes it; the API server refuses
-// changes by anybody else.
+// CABundle shows what caject knows of one source that targets name: public certificates, for people to look at. Nothing is
+// read back from it. caject makes, changes and removes it; the API server refuses changes by anybody else.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -46,7 +39,7 @@ type CABundle struct {
 	Status CABundleStatus `json:"status,omitempty"`
 }
 
-// CABundleSpec is what policies read.
+// CABundleSpec says what a CABundle is about.
 type CABundleSpec struct {
 	// Source is secret/NAMESPACE/NAME, certificate/NAMESPACE/NAME or apiserver.
 	//
@@ -54,28 +47,6 @@ type CABundleSpec struct {
 	// +kubebuilder:validation:MaxLength=600
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="source cannot be changed"
 	Source string `json:"source"`
-	// CABundle is the PEM of the certificates, in base64: those of the source, and those that it held before and that have
-	// not expired. Absent while there is nothing to fill in.
-	//
-	// +kubebuilder:validation:Format=byte
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=87384
-	// +optional
-	CABundle string `json:"caBundle,omitempty"`
-	// Replaces are values that caBundle had before, which targets may still hold.
-	//
-	// +kubebuilder:validation:MaxItems=4
-	// +kubebuilder:validation:items:MinLength=1
-	// +kubebuilder:validation:items:MaxLength=87384
-	// +listType=set
-	// +optional
-	Replaces []string `json:"replaces,omitempty"`
-	// History is what caject's replicas share of what they have seen of the source, as JSON text: see History in package cabundle. It
-	// is not for people: status has what is for them.
-	//
-	// +kubebuilder:validation:MaxLength=262144
-	// +optional
-	History string `json:"history,omitempty"`
 }
 
 // Ready is the condition that says whether the source can be injected; its reason is one of caject's (in
@@ -100,6 +71,12 @@ type CABundleStatus struct {
 	//
 	// +optional
 	Expires *metav1.Time `json:"expires,omitempty"`
+	// CABundle is the PEM of the certificates that targets get, in base64: those of the source, and those that it held before and
+	// that have not expired. Absent while there is none.
+	//
+	// +kubebuilder:validation:Format=byte
+	// +optional
+	CABundle string `json:"caBundle,omitempty"`
 	// Certificates are those in caBundle.
 	//
 	// +listType=atomic

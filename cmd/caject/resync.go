@@ -6,11 +6,13 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/cabundle/lead"
 	"github.com/caject/caject/cabundle/publish"
 	"github.com/caject/caject/cabundle/resync"
+	"github.com/caject/caject/cabundle/shards"
 	"github.com/caject/caject/certs"
 )
 
@@ -18,8 +20,9 @@ import (
 type resyncOptions struct {
 	resyncInterval time.Duration
 	retireAfter    time.Duration
-	publish        bool
-	policy         bool
+	// publishTo is where shards are, as namespace/name; empty if nothing is published.
+	publishTo string
+	policy    bool
 	// distrust holds SHA-256 fingerprints of certificates (DER) in lower-case hex; validate brings them into that form.
 	distrust []string
 }
@@ -31,11 +34,12 @@ func (r *resyncOptions) addFlags(flags *pflag.FlagSet) {
 		"Time between two readings of each referenced source.")
 	flags.DurationVar(&r.retireAfter, "retire-after", r.retireAfter,
 		"How long after a certificate has left its source it is taken out of the targets, expired or not; 0 leaves it there until it expires. "+
-			"Longer than any serving certificate that it has signed is used. Needs --publish-bundles.")
-	flags.BoolVar(&r.publish, "publish-bundles", r.publish,
-		"Publish each source's bundle as a CABundle, for admission policies and for kubectl get cabundles.")
+			"Longer than any serving certificate that it has signed is used. Needs --publish-to.")
+	flags.StringVar(&r.publishTo, "publish-to", r.publishTo,
+		"Publish each source's bundle in PodTemplates of this namespace whose names begin with this name, as namespace/name, "+
+			"for admission policies; and show it as a CABundle.")
 	flags.BoolVar(&r.policy, "admission-policy", r.policy,
-		"An admission policy fills webhook configurations from CABundles: have it write them where it can. Needs --publish-bundles.")
+		"Admission policies fill targets from what is published: have them write targets where they can. Needs --publish-to.")
 	flags.StringSliceVar(&r.distrust, "distrust", r.distrust,
 		"SHA-256 fingerprints, in hex with or without colons, of certificates that no target may hold any more, whatever source has them.")
 }
@@ -47,11 +51,14 @@ func (r *resyncOptions) validate(wrong *mistakes) {
 	switch {
 	case r.retireAfter < 0:
 		wrong.add("retire-after", "%s is less than 0", r.retireAfter)
-	case r.retireAfter > 0 && !r.publish:
-		wrong.add("retire-after", "needs --publish-bundles")
+	case r.retireAfter > 0 && !r.publishes():
+		wrong.add("retire-after", "needs --publish-to")
 	}
-	if r.policy && !r.publish {
-		wrong.add("admission-policy", "needs --publish-bundles")
+	if r.policy && !r.publishes() {
+		wrong.add("admission-policy", "needs --publish-to")
+	}
+	if o := r.shards(); r.publishes() && (len(validation.IsDNS1123Label(o.Namespace)) > 0 || len(validation.IsDNS1123Label(o.Name)) > 0) {
+		wrong.add("publish-to", "%q is not namespace/name", r.publishTo)
 	}
 	for i, value := range r.distrust {
 		fingerprint, ok := parseFingerprint(value)
@@ -61,6 +68,15 @@ func (r *resyncOptions) validate(wrong *mistakes) {
 		}
 		r.distrust[i] = fingerprint
 	}
+}
+
+// publishes reports whether anything is published.
+func (r *resyncOptions) publishes() bool { return r.publishTo != "" }
+
+// shards says where what is published is kept.
+func (r *resyncOptions) shards() shards.Options {
+	namespace, name, _ := strings.Cut(r.publishTo, "/")
+	return shards.Options{Namespace: namespace, Name: name}
 }
 
 // parseFingerprint returns a SHA-256 fingerprint in lower-case hex: AB:CD:… (32 bytes, as openssl prints it) becomes abcd….

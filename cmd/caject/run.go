@@ -22,6 +22,7 @@ import (
 	"github.com/caject/caject/cabundle/metrics"
 	"github.com/caject/caject/cabundle/publish"
 	"github.com/caject/caject/cabundle/resync"
+	"github.com/caject/caject/cabundle/shards"
 	"github.com/caject/caject/certs"
 	"github.com/caject/caject/internal/health"
 	"github.com/caject/caject/webhook"
@@ -76,10 +77,11 @@ func assemble(o *options, mgr manager.Manager, api *clients) error {
 	for _, watch := range resyncer.Watches(api.watcher) {
 		elected = append(elected, watch)
 	}
-	if o.publish {
-		publisher := publish.New(o.publishConfig(leader), publish.NewStore(cluster.NewBundles(api.objects)), book, resyncer, api.events, clock.RealClock{})
+	if o.publishes() {
+		publisher := publish.New(o.publishConfig(leader), cluster.NewBundles(api.objects), book, resyncer, api.events, clock.RealClock{})
 		resyncer.SetPublisher(publisher)
 		elected = append(elected, publisher, api.watcher.WatchBundles(publisher))
+		elected = append(elected, keepShards(o.shards(), publisher, book, api)...)
 		probes.Live = append(probes.Live, publisher.Alive)
 	}
 	if o.serves() {
@@ -105,6 +107,16 @@ func assemble(o *options, mgr manager.Manager, api *clients) error {
 		return err
 	}
 	return add(mgr, always, elected, leader.Acquired())
+}
+
+// keepShards has what publisher publishes kept in shards, and book know them. It returns what must run for that.
+func keepShards(options shards.Options, publisher *publish.Publisher, book *ledger.Ledger, api *clients) []manager.Runnable {
+	store := shards.New(options, cluster.NewShards(api.objects, options.Namespace), clock.RealClock{}, publisher.Stored)
+	watch := api.watcher.WatchShards(options, store)
+	store.SetListed(watch.Synced)
+	publisher.SetStore(store)
+	book.SetRecall(publisher.History)
+	return []manager.Runnable{watch, store}
 }
 
 // newManager returns the manager that runs the parts. It asks the API server nothing before it starts.

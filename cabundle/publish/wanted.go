@@ -1,0 +1,48 @@
+package publish
+
+import (
+	"time"
+
+	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/ledger"
+	"github.com/caject/caject/cabundle/shards"
+)
+
+// Summary is what the publisher has to know of the targets of a source.
+type Summary struct {
+	// Total is how many there are, and Injected how many of them hold what the source is now.
+	Total, Injected int
+}
+
+// wanted returns what is to be stored of a source: its history, and what follows from it. synced says that all targets are known:
+// before that nothing is taken away for the sake of targets that seem not to be there. dropped is how many certificates were dropped for
+// want of room.
+func wanted(now time.Time, rules cabundle.Rules, stored shards.Entry, reading ledger.Reading, targets Summary, synced bool) (next shards.Entry, dropped int) {
+	history, dropped := reading.History.Trim(now, cabundle.MaxSourceBytes)
+	before := stored.Published.Bundle()
+	if stored.Stored() { // what was dropped before is remembered for a while, and need not be told again
+		dropped = 0
+		for _, certificate := range before.Unexpired(now).Certificates() {
+			if _, kept := history.Known[cabundle.Fingerprint(certificate)]; !kept {
+				dropped++
+			}
+		}
+	}
+	next = shards.Entry{History: stored.History}
+	if history.Adds(now, stored.History) {
+		next.History = history
+	} else {
+		history = stored.History.Complete(history)
+	}
+	published := rules.Published(now, history, reading.Reading, before)
+	next.Published = stored.Published.Next(published, synced && targets.Injected == targets.Total)
+	return next, dropped
+}
+
+// problemOf returns why the source cannot be injected, or nil.
+func problemOf(now time.Time, reading ledger.Reading) *cabundle.Problem {
+	if reading.Problem == nil && reading.Bundle.Unexpired(now).Empty() {
+		return cabundle.Expired(reading.Bundle)
+	}
+	return reading.Problem
+}
