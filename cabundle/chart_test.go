@@ -46,11 +46,6 @@ func TestTheChartHasOurConstants(t *testing.T) {
 	chart := templates(t)
 	groupVersion := v1alpha1.GroupVersion.String()
 	labels := []string{v1alpha1.NotReadyLabel}
-	for _, kind := range Kinds() {
-		labels = append(labels, kind.Label())
-	}
-	slices.Sort(labels)
-	labels = slices.Compact(labels)
 	onTargets := []string{InjectAPIServerCAAnnotation, InjectCAFromAnnotation, InjectCAFromSecretAnnotation}
 	onSecrets := []string{DistrustAnnotation, TrustAgainAnnotation, AllowDirectInjectionAnnotation, CertificateNameAnnotation}
 	all := ""
@@ -83,12 +78,12 @@ func TestTheChartHasOurConstants(t *testing.T) {
 	}
 }
 
-// TestThePoliciesAreOfOurKinds: each policy that fills targets has the group, the places and the label of a kind's row.
+// TestThePoliciesAreOfOurKinds: each policy that fills targets has the group and the places of a kind's row.
 func TestThePoliciesAreOfOurKinds(t *testing.T) {
 	policy := templates(t)["policy.yaml"]
 	for _, row := range rows {
 		for what, want := range map[string]string{
-			"group": `"` + row.resource.Group + `"`, "resource": `"` + row.resource.Resource + `"`, "label": row.label,
+			"group": `"` + row.resource.Group + `"`, "resource": `"` + row.resource.Resource + `"`,
 		} {
 			if !strings.Contains(policy, want) {
 				t.Errorf("%s: the policies know nothing of the %s %s", row.kind, what, want)

@@ -191,7 +191,8 @@ func (a *api) writes() int { return a.fakeBundles.writes + a.shards.Writes() }
 // entry returns what is stored of a source, wherever it is.
 func (a *api) entry(t *testing.T, ref cabundle.Reference) shards.Entry {
 	t.Helper()
-	store := newStore(t, a, clocktesting.NewFakeClock(start), func(cabundle.Reference) {})
+	store := newStore(a, clocktesting.NewFakeClock(start), func(cabundle.Reference) {})
+	run(t, store)
 	entry, err := store.Get(ref)
 	if err != nil {
 		t.Fatal(err)
@@ -199,18 +200,22 @@ func (a *api) entry(t *testing.T, ref cabundle.Reference) shards.Entry {
 	return entry
 }
 
-// newStore returns a Store that runs, and that knows all that is stored.
-func newStore(t *testing.T, a *api, clk *clocktesting.FakeClock, changed func(cabundle.Reference)) *shards.Store {
-	t.Helper()
+// newStore returns a Store that is shown all that is stored.
+func newStore(a *api, clk *clocktesting.FakeClock, changed func(cabundle.Reference)) *shards.Store {
 	store := shards.New(shards.Options{Namespace: "caject", Name: "caject"}, a.shards, clk, changed)
 	for _, object := range a.shards.All() {
 		store.Seen(object, true)
 	}
+	return store
+}
+
+// run has store run, and waits until it knows what is stored.
+func run(t *testing.T, store *shards.Store) {
+	t.Helper()
 	go func() { _ = store.Start(t.Context()) }()
 	for !store.Synced() {
 		time.Sleep(time.Millisecond)
 	}
-	return store
 }
 
 func newReplica(t *testing.T, s *fakeSource, a *api, clk *clocktesting.FakeClock, rules cabundle.Rules) *replica {
@@ -225,18 +230,13 @@ func newReplica(t *testing.T, s *fakeSource, a *api, clk *clocktesting.FakeClock
 	r.Publisher = New(Options{
 		Interval: 30 * time.Second, Rules: rules, Policy: true, PolicyKinds: cabundle.Kinds(), Leads: func() bool { return r.leads },
 	}, a, r.ledger, r.targets, r.events, clk)
-	r.Publisher.SetStore(unsynced{})
-	r.store = newStore(t, a, clk, r.Stored)
+	r.store = newStore(a, clk, r.Stored)
 	r.Publisher.SetStore(r.store)
 	r.ledger.SetRecall(r.History)
+	run(t, r.store)
 	r.ledger.Follow(source)
 	return r
 }
-
-// unsynced is a store that knows nothing yet.
-type unsynced struct{ store }
-
-func (unsynced) Get(cabundle.Reference) (shards.Entry, error) { return shards.Entry{}, shards.ErrNotSynced }
 
 // publish is what a worker does.
 func (r *replica) publish(t *testing.T) time.Duration {

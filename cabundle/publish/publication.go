@@ -13,11 +13,11 @@ import (
 type publication struct {
 	writing sync.Mutex // held by the one that reads and writes what is stored
 
-	stored       *shards.Entry // as it was last read or written; nil if that may be out of date
-	settled      int       // the Revision of the source that is published; 0 if none
+	stored       *shards.Entry      // as it was last read or written; nil if that may be out of date
+	settled      int                // the Revision of the source that is published; 0 if none
 	shown        *v1alpha1.CABundle // nil if there is none, or it is not known
-	unnamedSince time.Time // when the last target was gone; zero while there are some
-	effective    string    // the value that a policy was last seen to fill in
+	unnamedSince time.Time          // when the last target was gone; zero while there are some
+	effective    string             // the value that a policy was last seen to fill in
 	// turn is held by the one of many targets that tries whether the API server sees what was published.
 	turn chan struct{}
 }

@@ -284,4 +284,6 @@ func (p *Publisher) say(ctx context.Context, err error) {
 }
 
 // Alive returns why publishing is taken to hang, or nil: a healthz.Checker of controller-runtime.
-func (p *Publisher) Alive(r *http.Request) error { return errors.Join(p.queue.Alive(r), p.hinted.Alive(r)) }
+func (p *Publisher) Alive(r *http.Request) error {
+	return errors.Join(p.queue.Alive(r), p.hinted.Alive(r))
+}

@@ -3,7 +3,6 @@ package shards
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -100,14 +99,7 @@ func (s *Store) identify(ctx context.Context) bool {
 	for {
 		identity, err := s.client.Identity(ctx)
 		if err == nil {
-			s.mu.Lock()
-			s.identity = &identity
-			objects := slices.Collect(maps.Values(s.seen))
-			clear(s.seen)
-			s.mu.Unlock()
-			for _, object := range objects {
-				s.Seen(object, true)
-			}
+			s.begin(identity)
 			return true
 		}
 		log.FromContext(ctx).V(1).Info("Not known yet which cluster this is", "error", err.Error())
@@ -116,6 +108,21 @@ func (s *Store) identify(ctx context.Context) bool {
 			return false
 		case <-s.clock.After(backoff.Step()):
 		}
+	}
+}
+
+// begin takes in all that was seen before it was known whether it is ours.
+func (s *Store) begin(identity Identity) {
+	first := map[name]*shard{}
+	s.mu.Lock()
+	for n, object := range s.seen {
+		first[n] = parse(object, s.options, identity)
+		s.shards[n], s.since[n] = first[n], s.clock.Now()
+	}
+	s.identity, s.seen = &identity, nil
+	s.mu.Unlock()
+	for _, now := range first {
+		s.tell(nil, now)
 	}
 }
 
@@ -166,6 +173,11 @@ func (s *Store) take(n name, now *shard) {
 		s.shards[n], s.since[n] = now, s.clock.Now()
 	}
 	s.mu.Unlock()
+	s.tell(before, now)
+}
+
+// tell tells of what differs between before and now, and has what is wrong put right. Each may be nil.
+func (s *Store) tell(before, now *shard) {
 	if now != nil && (now.foreign || now.wrong) {
 		s.rouse()
 	}
