@@ -106,7 +106,8 @@ func TestWhoFindsNoRoomIsRefused(t *testing.T) {
 
 // TestASlowBodyIsNotWaitedFor sends half of a request and no more.
 func TestASlowBodyIsNotWaitedFor(t *testing.T) {
-	server := httptest.NewServer(NewServer(ServerOptions{}).chain(NewHinter(func(cabundle.Reference) { t.Error("a hint") })))
+	none := func(cabundle.Reference) { t.Error("a hint") }
+	server := httptest.NewServer(NewServer(ServerOptions{}).chain(NewHinter(none, none)))
 	t.Cleanup(server.Close)
 	connection, err := net.Dial("tcp", server.Listener.Addr().String())
 	if err != nil {

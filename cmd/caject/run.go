@@ -77,12 +77,14 @@ func assemble(o *options, mgr manager.Manager, api *clients) error {
 	for _, watch := range resyncer.Watches(api.watcher) {
 		elected = append(elected, watch)
 	}
+	ahead := func(cabundle.Reference) {}
 	if o.publishes() {
 		publisher := publish.New(o.publishConfig(leader), cluster.NewBundles(api.objects), book, resyncer, api.events, clock.RealClock{})
 		resyncer.SetPublisher(publisher)
 		elected = append(elected, publisher, api.watcher.WatchBundles(publisher))
 		elected = append(elected, keepShards(o.shards(), publisher, book, api)...)
 		probes.Live = append(probes.Live, publisher.Alive)
+		ahead = publisher.Hinted
 	}
 	if o.serves() {
 		server, err := o.server(keeper)
@@ -91,7 +93,7 @@ func assemble(o *options, mgr manager.Manager, api *clients) error {
 		}
 		server.Register(webhook.InjectPath, webhook.NewInjector(o.kinds(), book, sources, counters, clock.RealClock{}))
 		if o.hintConfiguration != "" {
-			server.Register(webhook.HintPath, webhook.NewHinter(book.Hint))
+			server.Register(webhook.HintPath, webhook.NewHinter(book.Hint, ahead))
 		}
 		always = append(always, keeper, server)
 		probes.Live = append(probes.Live, keeper.Alive)
