@@ -182,3 +182,28 @@ func TestForgettingDoesNotHaveASourceReadTwiceAtATime(t *testing.T) {
 		reading.Wait()
 	})
 }
+
+// TestWhatIsStoredOfASourceIsKnownBeforeItIsFollowed: it may have been published ahead, or been named before.
+func TestWhatIsStoredOfASourceIsKnownBeforeItIsFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, cabundle.Rules{})
+		stored := cabundle.History{}.Observe(time.Now(), holds("former"))
+		r.SetRecall(func(ref cabundle.Reference) cabundle.History {
+			if ref == source {
+				return stored
+			}
+			return cabundle.History{}
+		})
+		r.cluster.store(source, holds("now"))
+		_, combine := r.Weigh(source, holds("now"))
+		if got := words(combine(time.Now(), cabundle.Bundle{}, holds("now").Bundle)); got != "former now" {
+			t.Errorf("its first target gets %q", got)
+		}
+		r.start()
+		r.Follow(source)
+		r.know(source)
+		if got := words(r.Latest(source).History.Bundle(time.Now())); got != "former now" {
+			t.Errorf("it is known to have held %q", got)
+		}
+	})
+}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -53,7 +54,7 @@ func because(reason cabundle.Reason) func(*v1alpha1.CABundle) bool {
 
 func publishing(ca ...[]byte) func(*v1alpha1.CABundle) bool {
 	want := base64.StdEncoding.EncodeToString(bytes.Join(ca, nil))
-	return func(o *v1alpha1.CABundle) bool { return o.Spec.CABundle == want }
+	return func(o *v1alpha1.CABundle) bool { return o.Status.CABundle == want }
 }
 
 // changeSecret changes a Secret in the tests' namespace.
@@ -77,8 +78,8 @@ func TestTheLifeOfACABundle(t *testing.T) {
 	target := playground.NewValidating("life", 2, playground.FromSecret(namespace, "life"))
 	shared.create(t, target)
 	object := shared.publication(t, name, "not found", because(cabundle.SourceNotFound))
-	if message := object.Status.Conditions[0].Message; !strings.Contains(message, "create it, or correct the annotation") || object.Spec.CABundle != "" {
-		t.Errorf("it says %q, and publishes %q", message, object.Spec.CABundle)
+	if message := object.Status.Conditions[0].Message; !strings.Contains(message, "create it, or correct the annotation") || object.Status.CABundle != "" {
+		t.Errorf("it says %q, and publishes %q", message, object.Status.CABundle)
 	}
 
 	shared.create(t, playground.NewSecret(namespace, "life", first))
@@ -99,8 +100,9 @@ func TestTheLifeOfACABundle(t *testing.T) {
 	shared.changeSecret(t, "life", func(s *corev1.Secret) { s.Data["ca.crt"] = second })
 	shared.publication(t, name, "both", publishing(first, second))
 	object = shared.publication(t, name, "nothing left to replace", func(o *v1alpha1.CABundle) bool {
-		return len(o.Spec.Replaces) == 0 && o.Status.Injected == 1 && len(o.Status.Certificates) == 2
+		return o.Status.Injected == 1 && len(o.Status.Certificates) == 2
 	})
+	shared.policiesRead(t, "secret/e2e/life", first, second)
 	if certificates := object.Status.Certificates; len(certificates) != 2 || certificates[0].LastSeen == nil || certificates[1].LastSeen != nil ||
 		certificates[0].Subject != "CN=first" || certificates[1].NotAfter.IsZero() {
 		t.Errorf("it holds %+v", certificates)
@@ -118,28 +120,26 @@ func TestTheLifeOfACABundle(t *testing.T) {
 
 	// Nobody else may change it. Who deletes it gets it made again.
 	bad := object.DeepCopy()
-	bad.Spec.CABundle, bad.Labels = base64.StdEncoding.EncodeToString(playground.NewCA("intruder")), nil
+	bad.Labels = map[string]string{v1alpha1.NotReadyLabel: "true"}
 	if err := shared.client.Update(t.Context(), bad); !apierrors.IsForbidden(err) {
 		t.Errorf("changed by hand: %v", err)
+	}
+	bad.Status.CABundle = base64.StdEncoding.EncodeToString(playground.NewCA("intruder"))
+	if err := shared.client.Status().Update(t.Context(), bad); !apierrors.IsForbidden(err) {
+		t.Errorf("status changed by hand: %v", err)
 	}
 	if err := shared.client.Delete(t.Context(), object); err != nil {
 		t.Fatal(err)
 	}
 	shared.publication(t, name, "made again", func(o *v1alpha1.CABundle) bool {
-		return o.UID != bad.UID && ready(o) && o.Labels[v1alpha1.WebhookTargetsLabel] == "true" && o.Status.Injected == 1
+		return o.UID != bad.UID && ready(o) && o.Status.Injected == 1
 	})
 	shared.filled(t, target, first, second)
-	for _, wrong := range []string{"!", "", strings.Repeat("QUFB", 30000)} {
-		object = shared.publication(t, name, "there", ready)
-		object.Spec.CABundle, object.Spec.Replaces = wrong, []string{wrong}
-		if err := shared.client.Update(t.Context(), object); !apierrors.IsInvalid(err) {
-			t.Errorf("%.10s…: %v", wrong, err)
-		}
-	}
-
 	// Opt-in withdrawn: emptied. Given again, then deleted: kept.
 	shared.changeSecret(t, "life", func(s *corev1.Secret) { s.Annotations = nil })
-	shared.publication(t, name, "emptied", func(o *v1alpha1.CABundle) bool { return because(cabundle.SourceNotAllowed)(o) && o.Spec.CABundle == "" })
+	shared.publication(t, name, "emptied", func(o *v1alpha1.CABundle) bool {
+		return because(cabundle.SourceNotAllowed)(o) && o.Status.CABundle == ""
+	})
 	shared.changeSecret(t, "life", func(s *corev1.Secret) { s.Annotations = playground.NewSecret("", "", nil).Annotations })
 	shared.publication(t, name, "published again", publishing(second))
 	if err := shared.client.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "life"}}); err != nil {
@@ -150,10 +150,25 @@ func TestTheLifeOfACABundle(t *testing.T) {
 	if err := shared.client.Delete(t.Context(), target); err != nil {
 		t.Fatal(err)
 	}
-	shared.publication(t, name, "of no cost to anybody", func(o *v1alpha1.CABundle) bool { return len(o.Labels) == 0 })
 	eventually(t, "removed", func(ctx context.Context) error {
 		if err := shared.client.Get(ctx, client.ObjectKey{Name: name}, &v1alpha1.CABundle{}); !apierrors.IsNotFound(err) {
 			return fmt.Errorf("it is still there (%v)", err)
+		}
+		return nil
+	})
+}
+
+// policiesRead waits until policies read ca of a source, and no former value.
+func (i *installation) policiesRead(t *testing.T, source string, ca ...[]byte) {
+	t.Helper()
+	want := []string{base64.StdEncoding.EncodeToString(bytes.Join(ca, nil))}
+	eventually(t, source+": published", func(ctx context.Context) error {
+		published, err := playground.Published(ctx, i.client)
+		if err != nil {
+			return err
+		}
+		if diff := cmp.Diff(want, published[source]); diff != "" {
+			return errors.New(diff)
 		}
 		return nil
 	})
@@ -327,7 +342,7 @@ func TestThePolicyKeepsAwayFromTheLimit(t *testing.T) {
 func TestWithoutCABundles(t *testing.T) {
 	t.Parallel()
 	i := own(t, "cabundles.enabled=false", "resyncInterval=1s")
-	process := i.run(t, "caject.log", "--publish-bundles", "--admission-policy")
+	process := i.run(t, "caject.log", "--publish-to="+playground.Namespace+"/caject", "--admission-policy")
 	if err := process.WaitReady(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -350,7 +365,7 @@ func TestWithoutCABundles(t *testing.T) {
 		}
 	}
 	works("forbidden")
-	if n := process.Logged("CABundles cannot be published"); n != 1 {
+	if n := process.Logged("Nothing can be published"); n != 1 {
 		t.Errorf("that is said %d times", n)
 	}
 
@@ -421,8 +436,9 @@ func TestARetiredCertificateLeavesTheTargets(t *testing.T) {
 	}
 	i.filled(t, held, foreign, second)
 	object := i.publication(t, "secret.e2e.retire", "nothing left to do", func(o *v1alpha1.CABundle) bool {
-		return o.Status.Injected == o.Status.Targets && len(o.Status.Certificates) == 1 && len(o.Spec.Replaces) == 0
+		return o.Status.Injected == o.Status.Targets && len(o.Status.Certificates) == 1
 	})
+	i.policiesRead(t, "secret/e2e/retire", second)
 	// What the source does not hold for want of a Secret is all there is.
 	if err := i.client.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "retire"}}); err != nil {
 		t.Fatal(err)
@@ -453,7 +469,7 @@ func TestTheOldestLeaveABundleThatIsFull(t *testing.T) {
 			return ready(o) && o.Status.Injected == 1 && strings.Contains(o.Status.Certificates[len(o.Status.Certificates)-1].Subject, fmt.Sprint(n+1, " "))
 		})
 	}
-	object := shared.publication(t, "secret.e2e.full", "small", func(o *v1alpha1.CABundle) bool { return len(o.Spec.CABundle) <= 87384 })
+	object := shared.publication(t, "secret.e2e.full", "small", func(o *v1alpha1.CABundle) bool { return len(o.Status.CABundle) <= 87384 })
 	if text := shared.event(t, object, "CertificatesDropped"); !strings.Contains(text, "oldest") || !strings.Contains(text, "--retire-after") {
 		t.Errorf("the Event says %q", text)
 	}

@@ -1,7 +1,9 @@
 package playground
 
 import (
+	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
@@ -182,4 +184,19 @@ func SetEachCABundle(object client.Object, values [][]byte) {
 			o.Webhooks[i].ClientConfig.CABundle = value
 		}
 	}
+}
+
+// Published returns what admission policies read of each source, the bundle first and then those that it replaces, in base64.
+func Published(ctx context.Context, c client.Client) (map[string][]string, error) {
+	list := &corev1.PodTemplateList{}
+	if err := c.List(ctx, list, client.InNamespace(Namespace), client.HasLabels{"caject.io/published"}); err != nil {
+		return nil, err
+	}
+	all := map[string][]string{}
+	for _, shard := range list.Items {
+		for source, words := range shard.Template.Spec.Volumes[0].CSI.VolumeAttributes {
+			all[source] = append(all[source], strings.Split(words, " ")...)
+		}
+	}
+	return all, nil
 }

@@ -334,7 +334,7 @@ func (a *act) published(ctx context.Context) ([]string, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	data, err := base64.StdEncoding.DecodeString(object.Spec.CABundle)
+	data, err := base64.StdEncoding.DecodeString(object.Status.CABundle)
 	if err != nil {
 		return nil, err
 	}

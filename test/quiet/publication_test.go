@@ -28,12 +28,11 @@ func tampered(ctx context.Context, a *act) error {
 		func() error { return a.publish(ctx, must(first, second)) },
 		func() error {
 			return errors.Join(
-				a.stage.refused(ctx, "", "patch", "cabundle", name, "--type=merge", "-p", `{"spec":{"caBundle":"`+intruder+`"}}`),
+				a.stage.refused(ctx, "", "patch", "cabundle", name, "--type=merge", "-p", `{"metadata":{"annotations":{"x":"y"}}}`),
 				a.stage.refused(ctx, "", "patch", "cabundle", name, "--type=merge", "-p", `{"metadata":{"labels":null}}`),
-				a.stage.refused(ctx, "", "patch", "cabundle", name, "--subresource=status", "--type=merge", "-p", `{"status":{"targets":7}}`),
+				a.stage.refused(ctx, "", "patch", "cabundle", name, "--subresource=status", "--type=merge", "-p", `{"status":{"caBundle":"`+intruder+`"}}`),
 				a.stage.refused(ctx, `{"apiVersion":"caject.io/v1alpha1","kind":"CABundle","metadata":{"name":"secret.trial.implanted",
-					"labels":{"caject.io/webhook-configurations":"true"}},
-					"spec":{"source":"secret/trial/implanted","caBundle":"`+intruder+`"}}`, "create", "-f", "-"),
+					"labels":{"caject.io/not-ready":"true"}},"spec":{"source":"secret/trial/implanted"}}`, "create", "-f", "-"),
 			)
 		},
 		func() error { return a.deleted(ctx) },
