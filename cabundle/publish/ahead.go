@@ -24,7 +24,7 @@ const (
 // Hinted says that a Secret that allows direct injection may be about to change: if no target names it, it is published ahead, so that the
 // first webhook configuration to name it is filled in its own request. A Certificate is only if it is stored already. It does not block.
 func (p *Publisher) Hinted(ref cabundle.Reference) {
-	if p.targets.Summary(ref, 0).Total > 0 || p.hinted.Len() > maxHinted {
+	if p.targets.Summary(ref, 0).Total > 0 {
 		return // the ledger follows it
 	}
 	if ref.Kind != cabundle.Secret {
@@ -32,16 +32,24 @@ func (p *Publisher) Hinted(ref cabundle.Reference) {
 			return
 		}
 	}
-	p.hinted.AddAfter(ref, aheadDelay)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.waiting.Has(ref) && p.waiting.Len() < maxHinted {
+		p.waiting.Insert(ref)
+		p.hinted.AddAfter(ref, aheadDelay)
+	}
 }
 
 // publishAhead reads a source that no target names, and publishes it. It returns when to try again, 0 for at the next hint.
 func (p *Publisher) publishAhead(ctx context.Context, ref cabundle.Reference) time.Duration {
-	if p.targets.Summary(ref, 0).Total > 0 {
-		return 0
-	}
 	if !p.store.Synced() || !p.budget.TryAccept() {
 		return aheadDelay
+	}
+	p.mu.Lock()
+	p.waiting.Delete(ref) // what is hinted at from now on is not in what is read
+	p.mu.Unlock()
+	if p.targets.Summary(ref, 0).Total > 0 {
+		return 0
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()

@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -22,7 +23,7 @@ func TestASecretIsPublishedBeforeItIsNamed(t *testing.T) {
 	one, two := ca("one"), ca("two")
 	s.hold(one)
 	r.Hinted(source)
-	if r.hinted.Len() > 0 || s.reads > 0 {
+	if r.waiting.Len() != 1 || r.hinted.Len() > 0 || s.reads > 0 {
 		t.Error("it is read before it can have been written")
 	}
 	r.publishAhead(t.Context(), source)
@@ -99,9 +100,7 @@ func TestACertificateIsNotPublishedAheadUnlessItWasNamedBefore(t *testing.T) {
 	certificate := cabundle.Reference{Kind: cabundle.Certificate, Namespace: "ns", Name: "name"}
 	r, s, b := unnamed(t)
 	s.hold(ca("one"))
-	waits := func() bool { r.Hinted(certificate); return r.hinted.Len() > 0 }
-	go func() { _ = r.Publisher.Start(t.Context()) }()
-	if waits() {
+	if r.Hinted(certificate); r.waiting.Len() > 0 {
 		t.Error("one that nobody has named is read")
 	}
 	stored := b.entry(t, certificate)
@@ -130,6 +129,12 @@ func TestReadsOfWhatNobodyNamesAreBounded(t *testing.T) {
 	}
 	if s.reads > aheadBurst || waiting < 900 {
 		t.Errorf("%d reads at once, %d wait", s.reads, waiting)
+	}
+	for n := range 10_000 {
+		r.Hinted(cabundle.Reference{Kind: cabundle.Secret, Namespace: "ns", Name: fmt.Sprint(n)})
+	}
+	if n := r.waiting.Len(); n > maxHinted {
+		t.Errorf("%d wait", n)
 	}
 }
 

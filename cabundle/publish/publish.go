@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/utils/clock"
@@ -89,8 +90,9 @@ type Publisher struct {
 
 	mu           sync.Mutex // guards what follows, and publications but for their writing
 	publications map[cabundle.Reference]*publication
-	failed       map[failure]time.Time // when a policy last failed to fill a kind from a source
-	unavailable  string                // why nothing can be published; empty if it can
+	waiting      sets.Set[cabundle.Reference] // of those in hinted that were not read yet
+	failed       map[failure]time.Time        // when a policy last failed to fill a kind from a source
+	unavailable  string                       // why nothing can be published; empty if it can
 }
 
 // New returns a Publisher that publishes what l knows. SetStore must be called before Start.
@@ -101,6 +103,7 @@ func New(o Options, b bundles, l *ledger.Ledger, t targets, e record.EventRecord
 		hinted:       work.NewQueue[cabundle.Reference]("publishing ahead", c),
 		budget:       flowcontrol.NewTokenBucketPassiveRateLimiterWithClock(aheadPerSecond, aheadBurst, c),
 		publications: map[cabundle.Reference]*publication{},
+		waiting:      sets.New[cabundle.Reference](),
 		failed:       map[failure]time.Time{},
 	}
 }
