@@ -65,6 +65,7 @@ func injected(ctx context.Context, metricsPort int) (int, error) {
 
 // WaitHealthy returns once the census has nothing to say and caject is Healthy, or what is wrong when ctx ends.
 func (w *World) WaitHealthy(ctx context.Context, census *Census, targets int) error {
+	var before error
 	for {
 		err := census.Wrong(targets)
 		if err == nil {
@@ -73,6 +74,10 @@ func (w *World) WaitHealthy(ctx context.Context, census *Census, targets int) er
 		if err == nil {
 			return nil
 		}
+		if ctx.Err() != nil && before != nil {
+			return before // what goes wrong now may be only that the time is over
+		}
+		before = err
 		select {
 		case <-ctx.Done():
 			return err
