@@ -102,7 +102,7 @@ build: ## Build bin/caject.
 	@$(BUILD) -ldflags '$(LDFLAGS)' -o bin/caject ./cmd/caject
 
 .PHONY: assets
-assets: ## Build etcd, kube-apiserver, kubectl and helm into bin/, once (ten minutes on two cores).
+assets: ## Build etcd, kube-apiserver, kubectl, helm and the garbage collector into bin/, once (ten minutes on two cores).
 	@test/controlplane/build
 
 .PHONY: clients

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -171,4 +172,45 @@ func TestAShardOfAnotherClusterCountsForNothing(t *testing.T) {
 	i.create(t, target)
 	i.filled(t, target, ca)
 	i.policiesRead(t, "secret/e2e/moved", ca)
+}
+
+// TestUninstallRemovesTheShards has the garbage collector of Kubernetes' controller manager at work.
+func TestUninstallRemovesTheShards(t *testing.T) {
+	t.Parallel()
+	i := own(t, "resyncInterval=1s")
+	process := i.run(t, "caject.log")
+	if err := process.WaitReady(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	collector, err := playground.StartProcess([]string{
+		filepath.Join(projectRoot(t), "bin", "garbage-collector"), "-kubeconfig", i.control.Kubeconfig,
+	}, 0, filepath.Join(t.TempDir(), "gc.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = collector.Stop() })
+	ca := playground.NewCA("uninstall")
+	target := playground.NewValidating("uninstall", 1, playground.FromSecret(namespace, "uninstall"))
+	i.create(t, playground.NewSecret(namespace, "uninstall", ca), playground.NewSecret(namespace, "unnamed", ca), target)
+	i.policiesRead(t, "secret/e2e/uninstall", ca)
+	i.policiesRead(t, "secret/e2e/unnamed", ca)
+	if err := process.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := i.control.Helm(t.Context(), "uninstall", "caject", "--namespace", playground.Namespace); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "no shard is left", func(ctx context.Context) error {
+		left, err := i.shards(ctx)
+		if err == nil && len(left) > 0 {
+			err = fmt.Errorf("%d are", len(left))
+		}
+		return err
+	})
+	if err := i.client.Get(t.Context(), client.ObjectKeyFromObject(target), target); err != nil {
+		t.Fatal(err)
+	}
+	if err := holds(target, ca); err != nil {
+		t.Errorf("the target: %v", err)
+	}
 }
