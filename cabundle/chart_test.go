@@ -51,8 +51,8 @@ func TestTheChartHasOurConstants(t *testing.T) {
 	}
 	slices.Sort(labels)
 	labels = slices.Compact(labels)
-	onTargets := []string{InjectAPIServerCAAnnotation, InjectCAFromAnnotation, InjectCAFromSecretAnnotation}
-	onSecrets := []string{DistrustAnnotation, TrustAgainAnnotation, AllowDirectInjectionAnnotation, CertificateNameAnnotation}
+	onTargets := []string{InjectAPIServerCAAnnotation, InjectCAFromAnnotation, InjectCAFromSecretAnnotation, InjectAnnotation}
+	onSecrets := []string{DistrustAnnotation, TrustAgainAnnotation, AllowDirectInjectionAnnotation, AllowInjectionAnnotation, CertificateNameAnnotation}
 	all := ""
 	for _, text := range chart {
 		all += text
@@ -62,16 +62,16 @@ func TestTheChartHasOurConstants(t *testing.T) {
 		want          []string
 	}{
 		"labels of CABundles, annotations of ours, and the API": {
-			`['" ](caject\.io/[a-z0-9-]+)`, all, slices.Sorted(slices.Values(append([]string{groupVersion, DistrustAnnotation, TrustAgainAnnotation}, labels...))),
+			`['" ](caject\.io/[a-z0-9-]+)`, all, slices.Sorted(slices.Values(append([]string{groupVersion, DistrustAnnotation, TrustAgainAnnotation, InjectAnnotation, AllowInjectionAnnotation}, labels...))),
 		},
 		"annotations of cert-manager's": {
-			`(cert-manager\.io/[a-z-]+)`, all, slices.Sorted(slices.Values(append([]string{AllowDirectInjectionAnnotation, CertificateNameAnnotation}, onTargets...))),
+			`(cert-manager\.io/[a-z-]+)`, all, slices.Sorted(slices.Values(append([]string{AllowDirectInjectionAnnotation, CertificateNameAnnotation}, onTargets[:3]...))),
 		},
-		"annotations that a hint looks at":            {`'((?:caject|cert-manager)\.io/[a-z-]+)'`, chart["hints.yaml"], onSecrets},
-		"annotations that match a source":             {`'(cert-manager\.io/[a-z-]+)'`, chart["_helpers.tpl"], onTargets},
-		"annotations for which the webhook is called": {`'(cert-manager\.io/[a-z-]+)'`, chart["webhookconfiguration.yaml"], onTargets},
-		"the placeholder":                             {`'([A-Za-z0-9+/]+=+)'`, chart["policy.yaml"], []string{Placeholder}},
-		"the limit of caBundles in one object":        {`< (\d{4,})`, chart["policy.yaml"], []string{strconv.Itoa(maxFilledBytes)}},
+		"annotations that a hint looks at":     {`'((?:caject|cert-manager)\.io/[a-z-]+)'`, chart["hints.yaml"], onSecrets},
+		"annotations that name a source":       {`'((?:caject|cert-manager)\.io/[a-z-]+)'`, chart["_helpers.tpl"], onTargets},
+		"annotations that are warned of":       {`'((?:caject|cert-manager)\.io/[a-z-]+)'`, chart["warnings.yaml"], onTargets},
+		"the placeholder":                      {`'([A-Za-z0-9+/]+=+)'`, chart["policy.yaml"], []string{Placeholder}},
+		"the limit of caBundles in one object": {`< (\d{4,})`, chart["policy.yaml"], []string{strconv.Itoa(maxFilledBytes)}},
 	}
 	for sentence, test := range tests {
 		t.Run(sentence, func(t *testing.T) {

@@ -97,13 +97,6 @@ func (r Reference) PublishedName() string {
 
 // ParsePublishedSource is the reverse of String. ok is false if text is not a source's.
 func ParsePublishedSource(text string) (ref Reference, ok bool) {
-	if text == string(APIServer) {
-		return Reference{Kind: APIServer}, true
-	}
-	kind, rest, _ := strings.Cut(text, "/")
-	if SourceKind(kind) != Secret && SourceKind(kind) != Certificate {
-		return Reference{}, false
-	}
-	ref, problem := parseReference(SourceKind(kind), "source", rest)
+	ref, problem := parseSource("source", text)
 	return ref, problem == nil
 }

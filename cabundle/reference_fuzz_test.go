@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/cabundletest"
 )
 
 // FuzzReferenceOf: what is read from an annotation is what was written there, or it is refused with a message of bounded size.
@@ -27,11 +28,17 @@ func FuzzReferenceOf(f *testing.F) {
 	f.Add(cabundle.InjectCAFromAnnotation, "$(CERTIFICATE_NAMESPACE)/$(CERTIFICATE_NAME)") // jobset
 	f.Add(cabundle.InjectCAFromAnnotation, "../kube-system/x")
 	f.Add(cabundle.InjectAPIServerCAAnnotation, "True")
+	for _, test := range cabundletest.Annotations {
+		for key, value := range test.Annotations {
+			f.Add(key, value)
+		}
+	}
 	f.Add(cabundle.InjectCAFromAnnotation, "ns/"+strings.Repeat("é", 200))
 	f.Fuzz(func(t *testing.T, key, value string) {
 		ref, ok, problem := cabundle.ReferenceOf(map[string]string{key: value})
+		trimmed := strings.TrimSpace(value)
 		switch {
-		case !ok && cabundle.AsksForInjection(key) && (key != cabundle.InjectAPIServerCAAnnotation || value == "true"):
+		case !ok && cabundle.AsksForInjection(key) && (key != cabundle.InjectAPIServerCAAnnotation || trimmed == "true"):
 			t.Errorf("%s: %q is overlooked", key, value)
 		case ok && !cabundle.AsksForInjection(key):
 			t.Errorf("%s: %q is followed", key, value)
@@ -39,8 +46,12 @@ func FuzzReferenceOf(f *testing.F) {
 			t.Errorf("Problem %+v", problem)
 		case problem != nil && ref != (cabundle.Reference{}):
 			t.Errorf("%q is refused, and read as %v", value, ref)
-		case ok && problem == nil && ref.Kind != cabundle.APIServer && ref.Namespace+"/"+ref.Name != value:
+		case ok && problem == nil && key == cabundle.InjectAnnotation && ref.String() != trimmed:
 			t.Errorf("%q is read as %v", value, ref)
+		case ok && problem == nil && key != cabundle.InjectAnnotation && ref.Kind != cabundle.APIServer && ref.Namespace+"/"+ref.Name != trimmed:
+			t.Errorf("%q is read as %v", value, ref)
+		case ok && (cabundle.PaddedAnnotation(map[string]string{key: value}) == key) != (value != trimmed):
+			t.Errorf("%q: the white space around it is overlooked, or there is none", value)
 		}
 		if ok && problem == nil {
 			checkPublished(t, ref)

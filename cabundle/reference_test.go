@@ -4,57 +4,57 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/caject/caject/cabundle/cabundletest"
 )
 
 func TestReferenceOf(t *testing.T) {
-	const fromSecret, from, fromAPIServer = InjectCAFromSecretAnnotation, InjectCAFromAnnotation, InjectAPIServerCAAnnotation
-	tests := map[string]struct {
-		annotations map[string]string
-		want        Reference
-		annotated   bool
-		invalid     string // part of the problem
-	}{
-		"no annotations":                           {nil, Reference{}, false, ""},
-		"others":                                   {map[string]string{"a": "b"}, Reference{}, false, ""},
-		"a Secret":                                 {map[string]string{fromSecret: "ns/name"}, Reference{Secret, "ns", "name"}, true, ""},
-		"a Certificate":                            {map[string]string{from: "ns/name"}, Reference{Certificate, "ns", "name"}, true, ""},
-		"the API server":                           {map[string]string{fromAPIServer: "true"}, Reference{Kind: APIServer}, true, ""},
-		"the API server, False":                    {map[string]string{fromAPIServer: "True"}, Reference{}, false, ""},
-		"the API server, empty":                    {map[string]string{fromAPIServer: ""}, Reference{}, false, ""},
-		"the Secret wins over the rest":            {map[string]string{fromSecret: "ns/s", from: "ns/c", fromAPIServer: "true"}, Reference{Secret, "ns", "s"}, true, ""},
-		"the Certificate wins over API":            {map[string]string{from: "ns/c", fromAPIServer: "true"}, Reference{Certificate, "ns", "c"}, true, ""},
-		"no fall-back from a malformed Secret":     {map[string]string{fromSecret: "", from: "ns/c"}, Reference{}, true, "has no slash"},
-		"no fall-back from a malformed Certifcate": {map[string]string{from: "x", fromAPIServer: "true"}, Reference{}, true, "has no slash"},
-		"a name with dots":                         {map[string]string{fromSecret: "ns/a.b.c"}, Reference{Secret, "ns", "a.b.c"}, true, ""},
-		"no slash":                                 {map[string]string{fromSecret: "name"}, Reference{}, true, "has no slash"},
-		"no namespace":                             {map[string]string{fromSecret: "/name"}, Reference{}, true, "has no namespace"},
-		"no name":                                  {map[string]string{from: "ns/"}, Reference{}, true, "has no name"},
-		"nothing but a slash":                      {map[string]string{from: "/"}, Reference{}, true, "has no namespace"},
-		"more than one slash":                      {map[string]string{from: "a/b/c"}, Reference{}, true, "has more than one slash"},
-		"white space is not trimmed":               {map[string]string{from: " ns/name"}, Reference{}, true, "namespace that cannot exist"},
-		"white space behind":                       {map[string]string{from: "ns/name\n"}, Reference{}, true, "name that cannot exist"},
-		"an unresolved variable":                   {map[string]string{from: "$(NS)/$(NAME)"}, Reference{}, true, "namespace that cannot exist"},
-		"a path":                                   {map[string]string{from: "ns/.."}, Reference{}, true, "name that cannot exist"},
-		"an escape":                                {map[string]string{from: "ns/a%2fb"}, Reference{}, true, "name that cannot exist"},
-	}
-	for sentence, test := range tests {
+	for sentence, test := range cabundletest.Annotations {
 		t.Run(sentence, func(t *testing.T) {
-			got, annotated, problem := ReferenceOf(test.annotations)
-			if annotated != test.annotated {
+			got, annotated, problem := ReferenceOf(test.Annotations)
+			if want := test.Source != "" || test.Invalid != ""; annotated != want {
 				t.Errorf("annotated is %v", annotated)
 			}
-			if test.invalid != "" {
-				if problem == nil || problem.Reason != InvalidAnnotation || !problem.Final() || !strings.Contains(problem.Detail, test.invalid) {
-					t.Errorf("problem is %+v, not …%s…", problem, test.invalid)
-				}
-			} else if problem != nil {
+			switch {
+			case test.Invalid == "" && problem != nil:
 				t.Errorf("problem is %v", problem)
+			case test.Invalid != "" && (problem == nil || problem.Reason != InvalidAnnotation || !problem.Final() || !strings.Contains(problem.Detail, test.Invalid)):
+				t.Errorf("problem is %+v, not …%s…", problem, test.Invalid)
+			case test.Source == "" && got != (Reference{}), test.Source != "" && got.String() != test.Source:
+				t.Errorf("it names %q", got)
 			}
-			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Error(diff)
+			if got := PaddedAnnotation(test.Annotations); got != test.Padded {
+				t.Errorf("white space is seen around the value of %q", got)
 			}
 		})
+	}
+}
+
+func TestOptIns(t *testing.T) {
+	for sentence, test := range cabundletest.OptIns {
+		t.Run(sentence, func(t *testing.T) {
+			if got := AllowsDirectInjection(test.Annotations); got != test.Directly {
+				t.Errorf("direct injection is allowed: %v", got)
+			}
+			if got := CertificateName(test.Annotations); got != test.Certificate {
+				t.Errorf("it belongs to Certificate %q", got)
+			}
+			if got := PaddedOptIn(test.Annotations); got != test.Padded {
+				t.Errorf("white space is seen around the value of %q", got)
+			}
+		})
+	}
+}
+
+func TestTheWayOutOfAMalformedAnnotation(t *testing.T) {
+	for annotation, want := range map[string]string{
+		InjectCAFromSecretAnnotation: "write it as namespace/name",
+		InjectCAFromAnnotation:       "write it as namespace/name",
+		InjectAnnotation:             "write it as secret/namespace/name, certificate/namespace/name or apiserver",
+	} {
+		_, _, problem := ReferenceOf(map[string]string{annotation: "x"})
+		if problem == nil || problem.Remedy != want {
+			t.Errorf("%s: the problem is %v", annotation, problem)
+		}
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 const HintPath = "/hint"
 
 // Hinter takes what the API server is about to write as a hint that a source changes. The API server sends whole Secrets: a
-// Hinter reads an object's name and the name of its Certificate, keeps and logs nothing, changes nothing and denies
+// Hinter reads an object's name and how it opts in, keeps and logs nothing, changes nothing and denies
 // nothing. It implements [admission.Handler].
 type Hinter struct {
 	hint func(cabundle.Reference)
@@ -26,7 +26,7 @@ type Hinter struct {
 // waits. Whoever reaches the server can send hints of any source, as many as they like, so hint must bound what it starts.
 func NewHinter(hint func(cabundle.Reference)) *Hinter { return &Hinter{hint: hint} }
 
-// Handle answers one request: it is allowed.
+// Handle answers one request: it is allowed, with a warning if a Secret opts in with white space around the value.
 func (h *Hinter) Handle(ctx context.Context, req admission.Request) (response admission.Response) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -44,14 +44,32 @@ func (h *Hinter) Handle(ctx context.Context, req admission.Request) (response ad
 	switch {
 	case req.Kind.Group == "" && req.Kind.Kind == "Secret":
 		h.hint(cabundle.Reference{Kind: cabundle.Secret, Namespace: req.Namespace, Name: req.Name})
-		for _, raw := range [][]byte{req.Object.Raw, req.OldObject.Raw} {
-			name := gjson.GetBytes(raw, "metadata.annotations").Map()[cabundle.CertificateNameAnnotation].String()
-			if name != "" {
+		response = admission.Allowed("")
+		for _, raw := range [][]byte{req.OldObject.Raw, req.Object.Raw} {
+			annotations := optIns(raw)
+			if name := cabundle.CertificateName(annotations); name != "" {
 				h.hint(cabundle.Reference{Kind: cabundle.Certificate, Namespace: req.Namespace, Name: name})
 			}
+			response.Warnings = nil // what was there before is no news
+			if padded := cabundle.PaddedOptIn(annotations); padded != "" {
+				response.Warnings = []string{"caject: " + cabundle.PaddedMessage(padded)}
+			}
 		}
+		return response
 	case req.Kind.Group == "cert-manager.io" && req.Kind.Kind == "Certificate":
 		h.hint(cabundle.Reference{Kind: cabundle.Certificate, Namespace: req.Namespace, Name: req.Name})
 	}
 	return admission.Allowed("")
+}
+
+// optIns returns the annotations of a Secret that opt in.
+func optIns(secret []byte) map[string]string {
+	all := gjson.GetBytes(secret, "metadata.annotations").Map()
+	optIns := map[string]string{}
+	for _, key := range []string{cabundle.AllowDirectInjectionAnnotation, cabundle.AllowInjectionAnnotation, cabundle.CertificateNameAnnotation} {
+		if value, ok := all[key]; ok {
+			optIns[key] = value.String()
+		}
+	}
+	return optIns
 }

@@ -95,6 +95,9 @@ func (i *Injector) Handle(ctx context.Context, req admission.Request) (response 
 	}
 	patch, dropped, problem := i.inject(ctx, object, old)
 	response = i.allow(target, patch, problem)
+	if padded := cabundle.PaddedAnnotation(object.Annotations); padded != "" {
+		response.Warnings = append(response.Warnings, "caject: "+cabundle.PaddedMessage(padded))
+	}
 	if dropped > 0 {
 		response.Warnings = append(response.Warnings, "caject: "+cabundle.DroppedMessage(dropped))
 	}

@@ -55,7 +55,7 @@ func (s *Sources) Read(ctx context.Context, ref cabundle.Reference, freshness Fr
 	}
 	switch ref.Kind {
 	case cabundle.Secret:
-		return s.readSecret(ctx, ref.Namespace, ref.Name, cabundle.AllowDirectInjectionAnnotation, "true", freshness)
+		return s.readSecret(ctx, ref.Namespace, ref.Name, directly, freshness)
 	case cabundle.Certificate:
 		return s.readCertificate(ctx, ref, freshness)
 	default:
@@ -63,8 +63,23 @@ func (s *Sources) Read(ctx context.Context, ref cabundle.Reference, freshness Fr
 	}
 }
 
-// readSecret reads a Secret whose annotation optIn must have the given value.
-func (s *Sources) readSecret(ctx context.Context, namespace, name, optIn, value string, freshness Freshness) cabundle.Reading {
+// optIn is how the owner of a Secret allows it to be used.
+type optIn struct {
+	given             func(annotations map[string]string) bool
+	annotation, value string // that would give it
+}
+
+// directly is the opt-in of a Secret that a target names itself.
+var directly = optIn{cabundle.AllowsDirectInjection, cabundle.AllowDirectInjectionAnnotation, "true"}
+
+// through is the opt-in of a Secret that belongs to a Certificate.
+func through(certificate string) optIn {
+	named := func(annotations map[string]string) bool { return cabundle.CertificateName(annotations) == certificate }
+	return optIn{named, cabundle.CertificateNameAnnotation, certificate}
+}
+
+// readSecret reads a Secret that allows it.
+func (s *Sources) readSecret(ctx context.Context, namespace, name string, allows optIn, freshness Freshness) cabundle.Reading {
 	object := fmt.Sprintf("Secret %s/%s", namespace, name)
 	var secret corev1.Secret
 	err := s.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &secret, &client.GetOptions{Raw: freshness.Options()})
@@ -78,11 +93,11 @@ func (s *Sources) readSecret(ctx context.Context, namespace, name, optIn, value 
 	}
 	ca, holdsCA := secret.Data[caKey]
 	switch {
-	case secret.Annotations[optIn] != value:
+	case !allows.given(secret.Annotations):
 		reading.Problem = &cabundle.Problem{
 			Reason: cabundle.SourceNotAllowed,
 			Detail: object + " does not allow it",
-			Remedy: fmt.Sprintf("its owner can, with the annotation %s: %q", optIn, value),
+			Remedy: fmt.Sprintf("its owner can, with the annotation %s: %q", allows.annotation, allows.value),
 		}
 	case !holdsCA:
 		reading.Problem = &cabundle.Problem{
@@ -115,7 +130,7 @@ func (s *Sources) readCertificate(ctx context.Context, ref cabundle.Reference, f
 	if problem := secretNameProblem(object, secretName); problem != nil {
 		return cabundle.Reading{Problem: problem, Version: Version(certificate)}
 	}
-	reading := s.readSecret(ctx, ref.Namespace, secretName, cabundle.CertificateNameAnnotation, ref.Name, freshness)
+	reading := s.readSecret(ctx, ref.Namespace, secretName, through(ref.Name), freshness)
 	reading.Version = max(reading.Version, Version(certificate))
 	return reading
 }

@@ -13,11 +13,12 @@ const (
 	leavesRight    = "what is right already is not written for the sake of a comment or line end; the peer rewrites it"
 	writesPlain    = "what is written is plain PEM; where it cannot merge, the peer copies comments and expired certificates"
 	restores       = "an update that loses a good bundle gets it back at admission; the peer starts anew, or has nothing to start from"
+	trims          = "white space around the value of an annotation is left out, with a warning; the peer takes it for part of the name"
 )
 
 // differences are all of them.
 var differences = []string{
-	refusesKey, refusesDamaged, refusesNone, refusesLarge, keepsExpired, keepsGood, leavesRight, writesPlain, restores,
+	refusesKey, refusesDamaged, refusesNone, refusesLarge, keepsExpired, keepsGood, leavesRight, writesPlain, restores, trims,
 }
 
 // deliver says what a caBundle that holds held should hold in caject once a usable source with ca has reached it, and

@@ -330,10 +330,15 @@ func special(kind cabundle.Kind) []scenario {
 				return inOrder(s.client.Delete(s, s.target), s.setCA(s.id, "B"))
 			}},
 	}
-	for _, value := range []string{"", "oracle", "oracle/", "/$ID", "oracle/$ID/x", " oracle/$ID", "oracle/$ID "} {
+	for _, value := range []string{"", "oracle", "oracle/", "/$ID", "oracle/$ID/x"} {
 		all = append(all,
 			scenario{name: fmt.Sprintf("inject-ca-from-secret: %q", value), from: fromSecret, annotations: secret(value)},
 			scenario{name: fmt.Sprintf("inject-ca-from: %q", value), from: fromCertificate, annotations: certificate(value)})
+	}
+	for _, value := range []string{" oracle/$ID", "oracle/$ID\n"} {
+		all = append(all,
+			scenario{name: fmt.Sprintf("inject-ca-from-secret: %q", value), from: fromSecret, annotations: secret(value), why: trims, want: restored},
+			scenario{name: fmt.Sprintf("inject-ca-from: %q", value), from: fromCertificate, annotations: certificate(value), why: trims, want: restored})
 	}
 	for _, value := range []string{"", "True", "false", "yes"} {
 		all = append(all, scenario{name: fmt.Sprintf("inject-apiserver-ca: %q", value), annotations: map[string]string{cabundle.InjectAPIServerCAAnnotation: value}})

@@ -89,16 +89,32 @@ namespaceSelector:
 {{- end -}}
 {{- end -}}
 
+{{/* Whether the object, "object" or "oldObject", has an annotation that says what its source is: cabundle.ReferenceOf. */}}
+{{- define "caject.annotated" -}}
+{{ . }}.metadata.?annotations.hasValue() && (
+'cert-manager.io/inject-ca-from-secret' in {{ . }}.metadata.annotations ||
+'cert-manager.io/inject-ca-from' in {{ . }}.metadata.annotations ||
+{{ . }}.metadata.annotations[?'cert-manager.io/inject-apiserver-ca'].orValue('').trim() == 'true' ||
+'caject.io/inject-ca-from' in {{ . }}.metadata.annotations)
+{{- end -}}
+
+{{/* The source of an object that has annotations, as cabundle.Reference.String writes it; something else if it has none. The first annotation
+that is there counts, whether it can be followed or not. */}}
+{{- define "caject.source" -}}
+( 'cert-manager.io/inject-ca-from-secret' in {{ . }}.metadata.annotations ? 'secret/' + {{ . }}.metadata.annotations['cert-manager.io/inject-ca-from-secret'].trim() :
+'cert-manager.io/inject-ca-from' in {{ . }}.metadata.annotations ? 'certificate/' + {{ . }}.metadata.annotations['cert-manager.io/inject-ca-from'].trim() :
+{{ . }}.metadata.annotations[?'cert-manager.io/inject-apiserver-ca'].orValue('').trim() == 'true' ? 'apiserver' :
+{{ . }}.metadata.annotations[?'caject.io/inject-ca-from'].orValue('').trim() )
+{{- end -}}
+
 {{/* Match conditions of a policy with CABundles as parameters: those that are true for the CABundle of the source that object
-names. The first annotation that is there counts, whether it can be followed or not. */}}
+names. */}}
 {{- define "caject.matchSource" -}}
 - name: annotated
   expression: >-
-    object.metadata.?annotations.orValue({}).exists(key, key in ['cert-manager.io/inject-ca-from-secret', 'cert-manager.io/inject-ca-from', 'cert-manager.io/inject-apiserver-ca'])
+    {{- include "caject.annotated" "object" | nindent 4 }}
 - name: source
   expression: >-
-    params.spec.source == (
-      'cert-manager.io/inject-ca-from-secret' in object.metadata.annotations ? 'secret/' + object.metadata.annotations['cert-manager.io/inject-ca-from-secret'] :
-      'cert-manager.io/inject-ca-from' in object.metadata.annotations ? 'certificate/' + object.metadata.annotations['cert-manager.io/inject-ca-from'] :
-      object.metadata.annotations['cert-manager.io/inject-apiserver-ca'] == 'true' ? 'apiserver' : '')
+    params.spec.source ==
+    {{- include "caject.source" "object" | nindent 4 }}
 {{- end -}}

@@ -1,0 +1,162 @@
+package e2e
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/cabundletest"
+	"github.com/caject/caject/cabundle/v1alpha1"
+	"github.com/caject/caject/test/playground"
+)
+
+// TestTheAPIServerReadsAnnotationsAsWeDo tries the cases that caject's own reading of annotations is tried on, on the expressions of the
+// chart: what the policies fill, of what they warn, for what the webhook and the hints are called.
+func TestTheAPIServerReadsAnnotationsAsWeDo(t *testing.T) {
+	t.Parallel()
+	i := own(t, "resyncInterval=1h")
+	bundles := map[string][]byte{}
+	for _, source := range []string{"secret/ns/name", "certificate/ns/name", "apiserver"} {
+		bundles[source] = playground.NewCA(source)
+	}
+	i.publish(t, bundles)
+	for sentence, test := range cabundletest.Annotations {
+		warnings, want := i.probe(t, test.Annotations, bundles[test.Source]), []string{}
+		if test.Invalid != "" {
+			want = append(want, "is not ")
+		}
+		if test.Padded != "" {
+			want = append(want, "annotation "+test.Padded+" is left out")
+		}
+		for _, words := range want {
+			if len(warnings.about(words)) != 1 {
+				t.Errorf("%s: the warnings are %q, without %q", sentence, warnings.all, words)
+			}
+		}
+		if len(warnings.all) != len(want) {
+			t.Errorf("%s: the warnings are %q", sentence, warnings.all)
+		}
+	}
+
+	process := i.run(t, "caject.log")
+	if err := process.WaitReady(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	i.called(t)
+	expect := i.hintsSince(t)
+	for sentence, test := range cabundletest.OptIns {
+		secret := playground.NewSecret(namespace, "optin", playground.NewCA("optin"))
+		secret.Annotations = test.Annotations
+		before := len(i.warnings.about("is left out", test.Padded))
+		i.create(t, secret)
+		hints := 0.0
+		if test.Directly || test.Certificate != "" {
+			hints = 1
+		}
+		expect(sentence, hints)
+		if padded := len(i.warnings.about("is left out", test.Padded)) - before; hints > 0 && (padded == 1) != (test.Padded != "") {
+			t.Errorf("%s: %d warnings of white space", sentence, padded)
+		}
+		if err := i.client.Delete(t.Context(), &corev1.Secret{ObjectMeta: secret.ObjectMeta}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// publish makes the policies see bundles, each under the name of its source, as caject would.
+func (i *installation) publish(t *testing.T, bundles map[string][]byte) {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", i.Kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	caject, err := playground.NewClient(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for source, bundle := range bundles {
+		object := &v1alpha1.CABundle{
+			ObjectMeta: metav1.ObjectMeta{Name: strings.ReplaceAll(source, "/", "."), Labels: map[string]string{v1alpha1.WebhookTargetsLabel: "true"}},
+			Spec:       v1alpha1.CABundleSpec{Source: source, CABundle: base64.StdEncoding.EncodeToString(bundle)},
+		}
+		if err := caject.Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "fill by policy", func(ctx context.Context) error {
+		for source, bundle := range bundles {
+			probe := playground.NewMutating("probe", 1, map[string]string{cabundle.InjectAnnotation: source})
+			if err := i.client.Create(ctx, probe, client.DryRunAll); err != nil {
+				return err
+			}
+			if err := holds(probe, bundle); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	eventually(t, "warn by policy", func(ctx context.Context) error {
+		probe := playground.NewMutating("probe", 1, map[string]string{cabundle.InjectAnnotation: "x"})
+		if err := i.client.Create(ctx, probe, client.DryRunAll); err != nil {
+			return err
+		}
+		if len(i.warnings.about("is not secret/namespace/name")) == 0 {
+			return errors.New("no warning")
+		}
+		return nil
+	})
+}
+
+// probe fails the test unless webhook configurations with annotations are filled with want in the request that creates them, and
+// returns of what the API server warns.
+func (i *installation) probe(t *testing.T, annotations map[string]string, want []byte) *warnings {
+	t.Helper()
+	collected := &warnings{}
+	config := rest.CopyConfig(i.control.Config)
+	config.WarningHandler = collected
+	c, err := playground.NewClient(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	probe := playground.NewMutating("probe", 2, annotations)
+	if err := c.Create(t.Context(), probe, client.DryRunAll); err != nil {
+		t.Errorf("%q: %v", annotations, err)
+	} else if err := holds(probe, want); err != nil {
+		t.Errorf("%q: %v", annotations, err)
+	}
+	return collected
+}
+
+// called fails the test unless caject is called for APIServices with annotations that ask for injection, and for no others.
+func (i *installation) called(t *testing.T) {
+	t.Helper()
+	for sentence, test := range cabundletest.Annotations {
+		calls := i.calls(t, "/inject")
+		if err := i.client.Create(t.Context(), playground.NewAPIService("called", test.Annotations), client.DryRunAll); err != nil {
+			t.Fatal(err)
+		}
+		want := 0.0
+		if test.Source != "" || test.Invalid != "" {
+			want = 1
+		}
+		eventually(t, sentence, func(context.Context) error {
+			if got := i.calls(t, "/inject") - calls; got != want {
+				return fmt.Errorf("caject was called %v times", got)
+			}
+			return nil
+		})
+		if padded := i.warnings.about("caject: the white space", test.Padded); test.Padded != "" && len(padded) == 0 {
+			t.Errorf("%s: nobody is warned of the white space", sentence)
+		}
+	}
+}
