@@ -20,9 +20,6 @@ const (
 	maxFilledBytes = 1_000_000
 )
 
-// Placeholder is what many manifests carry in place of a caBundle, in base64: a line end. The chart's policies have it, too.
-const Placeholder = "Cg=="
-
 // Published is what admission policies read of a source. They cannot decode a caBundle: they compare and copy its base64.
 type Published struct {
 	// CABundle is the PEM of the bundle in base64; empty if there is nothing to fill in.
@@ -55,15 +52,15 @@ func (p Published) Next(bundle Bundle, tidy bool) Published {
 	return next
 }
 
-// Fills reports whether a policy that reads p fills object: each of its places holds nothing, a placeholder, or what is or was
-// published, and they are not too many.
+// Fills reports whether a policy that reads p fills object: each of its places holds no certificate that a policy can see, or what is
+// or was published, and they are not too many.
 func (p Published) Fills(object Object) bool {
 	if p.CABundle == "" || len(object.Fields) == 0 || len(p.CABundle)*len(object.Fields) >= maxFilledBytes {
 		return false
 	}
 	return !slices.ContainsFunc(object.Fields, func(field Field) bool {
 		held := base64.StdEncoding.EncodeToString(field.CABundle)
-		return held != "" && held != Placeholder && held != p.CABundle && !slices.Contains(p.Replaces, held)
+		return !holdsNone(held) && held != p.CABundle && !slices.Contains(p.Replaces, held)
 	})
 }
 

@@ -59,6 +59,8 @@ func TestWhatAPolicyFills(t *testing.T) {
 		"what was published":            {published, fields(a), true, false},
 		"what is published":             {published, fields(concat(a, b)), true, true},
 		"each place":                    {published, fields(nil, a, concat(a, b)), true, false},
+		"base64 of a certificate":       {published, fields([]byte(encoded(a))), true, false},
+		"half a certificate":            {published, fields(a[:len(a)/2]), true, false},
 		"but not other certificates":    {published, fields(nil, c), false, false},
 		"nor the same in another order": {published, fields(concat(b, a)), false, false},
 		"nor what has no place":         {published, fields(), false, false},

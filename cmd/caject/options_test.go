@@ -81,6 +81,7 @@ func TestCommandLine(t *testing.T) {
 		"a retirement without bundles":      {[]string{"--retire-after=1s"}, 1, "--retire-after: needs --publish-to"},
 		"a place that is none":              {[]string{"--publish-to=caject"}, 1, `--publish-to: "caject" is not namespace/name`},
 		"a policy without bundles":          {[]string{"--admission-policy"}, 1, "--admission-policy: needs --publish-to"},
+		"a kind that no policy fills":       {[]string{"--admission-policy-kinds=validatingwebhookconfigurations,secrets"}, 1, `--admission-policy-kinds: "secrets" is not the resource of a kind`},
 		"an unknown feature gate":           {[]string{"--feature-gates=Foo=true"}, 1, `--feature-gates: there is no gate "Foo"`},
 		"a feature gate that is neither":    {[]string{"--feature-gates=CAInjectorMerging=maybe"}, 1, `--feature-gates: CAInjectorMerging: "maybe" is neither true nor false`},
 		"a lease of nothing":                {[]string{"--leader-election-lease-duration=0"}, 1, "--leader-election-lease-duration: 0s is less than a second"},

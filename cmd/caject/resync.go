@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/hex"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,8 @@ type resyncOptions struct {
 	// publishTo is where shards are, as namespace/name; empty if nothing is published.
 	publishTo string
 	policy    bool
+	// policyKinds are the resources of the kinds that admission policies fill; empty for all.
+	policyKinds []string
 	// distrust holds SHA-256 fingerprints of certificates (DER) in lower-case hex; validate brings them into that form.
 	distrust []string
 }
@@ -40,6 +43,8 @@ func (r *resyncOptions) addFlags(flags *pflag.FlagSet) {
 			"for admission policies; and show it as a CABundle.")
 	flags.BoolVar(&r.policy, "admission-policy", r.policy,
 		"Admission policies fill targets from what is published: have them write targets where they can. Needs --publish-to.")
+	flags.StringSliceVar(&r.policyKinds, "admission-policy-kinds", r.policyKinds,
+		"The kinds that the policies of --admission-policy fill, such as validatingwebhookconfigurations; all if there are none.")
 	flags.StringSliceVar(&r.distrust, "distrust", r.distrust,
 		"SHA-256 fingerprints, in hex with or without colons, of certificates that no target may hold any more, whatever source has them.")
 }
@@ -59,6 +64,11 @@ func (r *resyncOptions) validate(wrong *mistakes) {
 	}
 	if o := r.shards(); r.publishes() && (len(validation.IsDNS1123Label(o.Namespace)) > 0 || len(validation.IsDNS1123Label(o.Name)) > 0) {
 		wrong.add("publish-to", "%q is not namespace/name", r.publishTo)
+	}
+	for _, resource := range r.policyKinds {
+		if !slices.ContainsFunc(cabundle.Kinds(), func(kind cabundle.Kind) bool { return kind.Resource().Resource == resource }) {
+			wrong.add("admission-policy-kinds", "%q is not the resource of a kind that has a caBundle", resource)
+		}
 	}
 	for i, value := range r.distrust {
 		fingerprint, ok := parseFingerprint(value)
@@ -116,6 +126,13 @@ func (o *options) resyncConfig(leader *lead.Lead, keeper *certs.Keeper) resync.O
 	return config
 }
 
+// policyFills are the kinds that admission policies fill, if any do.
+func (o *options) policyFills() []cabundle.Kind {
+	return slices.DeleteFunc(o.kinds(), func(kind cabundle.Kind) bool {
+		return len(o.policyKinds) > 0 && !slices.Contains(o.policyKinds, kind.Resource().Resource)
+	})
+}
+
 // publishConfig returns what publishing has to know.
 func (o *options) publishConfig(leader *lead.Lead) publish.Options {
 	return publish.Options{
@@ -123,6 +140,6 @@ func (o *options) publishConfig(leader *lead.Lead) publish.Options {
 		Rules:       o.rules(),
 		Leads:       leader.Leads,
 		Policy:      o.policy,
-		PolicyKinds: o.kinds(),
+		PolicyKinds: o.policyFills(),
 	}
 }

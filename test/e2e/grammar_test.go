@@ -2,21 +2,16 @@ package e2e
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/cabundle/cabundletest"
-	"github.com/caject/caject/cabundle/v1alpha1"
 	"github.com/caject/caject/test/playground"
 )
 
@@ -24,12 +19,14 @@ import (
 // chart: what the policies fill, of what they warn, for what the webhook and the hints are called.
 func TestTheAPIServerReadsAnnotationsAsWeDo(t *testing.T) {
 	t.Parallel()
-	i := own(t, "resyncInterval=1h")
-	bundles := map[string][]byte{}
+	i := strict(t, "resyncInterval=1h")
+	bundles, entries := map[string][]byte{}, map[string]string{}
 	for _, source := range []string{"secret/ns/name", "certificate/ns/name", "apiserver"} {
 		bundles[source] = playground.NewCA(source)
+		entries[source] = playground.Entry(bundles[source])
 	}
-	i.publish(t, bundles)
+	i.shard(t, "grammar", entries)
+	i.warns(t)
 	for sentence, test := range cabundletest.Annotations {
 		warnings, want := i.probe(t, test.Annotations, bundles[test.Source]), []string{}
 		if test.Invalid != "" {
@@ -73,38 +70,9 @@ func TestTheAPIServerReadsAnnotationsAsWeDo(t *testing.T) {
 	}
 }
 
-// publish makes the policies see bundles, each under the name of its source, as caject would.
-func (i *installation) publish(t *testing.T, bundles map[string][]byte) {
+// warns waits until the API server warns of annotations.
+func (i *installation) warns(t *testing.T) {
 	t.Helper()
-	config, err := clientcmd.BuildConfigFromFlags("", i.Kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	caject, err := playground.NewClient(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for source, bundle := range bundles {
-		object := &v1alpha1.CABundle{
-			ObjectMeta: metav1.ObjectMeta{Name: strings.ReplaceAll(source, "/", "."), Labels: map[string]string{v1alpha1.WebhookTargetsLabel: "true"}},
-			Spec:       v1alpha1.CABundleSpec{Source: source, CABundle: base64.StdEncoding.EncodeToString(bundle)},
-		}
-		if err := caject.Create(t.Context(), object); err != nil {
-			t.Fatal(err)
-		}
-	}
-	eventually(t, "fill by policy", func(ctx context.Context) error {
-		for source, bundle := range bundles {
-			probe := playground.NewMutating("probe", 1, map[string]string{cabundle.InjectAnnotation: source})
-			if err := i.client.Create(ctx, probe, client.DryRunAll); err != nil {
-				return err
-			}
-			if err := holds(probe, bundle); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 	eventually(t, "warn by policy", func(ctx context.Context) error {
 		probe := playground.NewMutating("probe", 1, map[string]string{cabundle.InjectAnnotation: "x"})
 		if err := i.client.Create(ctx, probe, client.DryRunAll); err != nil {

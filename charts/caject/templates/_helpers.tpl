@@ -47,7 +47,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* Whether admission policies fill targets: true or nothing. */}}
 {{- define "caject.policyEnabled" -}}
-{{- $served := .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" -}}
+{{- $served := or (.Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy") (.Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1beta1/MutatingAdmissionPolicy") -}}
 {{- if and .Values.cabundles.enabled (or (eq (toString .Values.policy.enabled) "true") (and (eq (toString .Values.policy.enabled) "auto") $served)) -}}
 true
 {{- end -}}
@@ -91,7 +91,7 @@ namespaceSelector:
 
 {{/* Whether the object, "object" or "oldObject", has an annotation that says what its source is: cabundle.ReferenceOf. */}}
 {{- define "caject.annotated" -}}
-{{ . }}.metadata.?annotations.hasValue() && (
+{{ . }}.?metadata.?annotations.hasValue() && (
 'cert-manager.io/inject-ca-from-secret' in {{ . }}.metadata.annotations ||
 'cert-manager.io/inject-ca-from' in {{ . }}.metadata.annotations ||
 {{ . }}.metadata.annotations[?'cert-manager.io/inject-apiserver-ca'].orValue('').trim() == 'true' ||
