@@ -1,0 +1,292 @@
+// Package matrix tries each kind of target in each position among the targets of its source, with each kind of reset, whatever has
+// become of the source, with policies and without, on the real API server: one object for each cell. In each state no field is without a
+// certificate where one was known before, no certificate is lost that is still in use, nothing foreign gets in, and nothing but
+// caBundle changes. In the end all are silent.
+//
+// What else may happen to what caject publishes, in a cluster with two API servers and to certificates in time, is tried beside it.
+//
+// MATRIX_POLICIES says which worlds there are ("on off"), MATRIX_ONLY which cells (a regular expression for their sentences), and
+// MATRIX_SPAN for how long nothing changes in the end.
+package matrix
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/caject/caject/test/playground"
+	"github.com/caject/caject/test/trial"
+)
+
+const (
+	// patience is how long anything may take; no test is about time.
+	patience = time.Minute
+	// interval is the replicas' --resync-interval.
+	interval = 5 * time.Second
+	// calm is for how long nothing is written before the quiet span begins, and restless how long that may take to come.
+	calm, restless = 2 * interval, time.Minute
+	// otherSource is one that targets are switched to.
+	otherSource = "other"
+	// foreign stands for the digit of a certificate that a target is not to hold.
+	foreign = '!'
+)
+
+// binary is caject, built with the race detector.
+var binary string
+
+func TestMain(m *testing.M) {
+	code, err := runTests(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func runTests(m *testing.M) (code int, err error) {
+	root, err := playground.Root()
+	if err != nil {
+		return 1, err
+	}
+	dir, err := os.MkdirTemp("", "caject-matrix-")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "caject")
+	if err := playground.BuildCaject(context.Background(), root, binary, "-race"); err != nil {
+		return 1, err
+	}
+	return m.Run(), nil
+}
+
+// stage is a world with the matrix in it.
+type stage struct {
+	world    *trial.World
+	observer *observer
+	policies bool
+	ctx      context.Context
+	only     *regexp.Regexp
+
+	mu     sync.Mutex
+	digits map[string]mark // of certificates, by PEM
+	pems   map[mark][]byte
+}
+
+// mark is a certificate: the group that it belongs to, or otherSource, and its digit.
+type mark struct {
+	owner string
+	digit rune
+}
+
+func (s *stage) String() string {
+	if s.policies {
+		return "with policies"
+	}
+	return "without policies"
+}
+
+func TestMatrix(t *testing.T) {
+	t.Parallel()
+	only, err := regexp.Compile(os.Getenv("MATRIX_ONLY"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for word := range strings.FieldsSeq(cmp.Or(os.Getenv("MATRIX_POLICIES"), "on off")) {
+		t.Run("policies "+word, func(t *testing.T) {
+			t.Parallel()
+			s := &stage{policies: word == "on", only: only, ctx: t.Context(), digits: map[string]mark{}, pems: map[mark][]byte{}}
+			s.world = newWorld(t, 2, fmt.Sprintf("policy.enabled=%t", s.policies))
+			s.observer = newObserver(s.world.Client, s.digit)
+			go s.observer.run(t.Context())
+			s.run(t)
+		})
+	}
+}
+
+// run plays all cells and lets a quiet span follow.
+func (s *stage) run(t *testing.T) {
+	t.Helper()
+	groups := s.groups()
+	if err := s.makeOther(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	each(t.Context(), groups, (*group).fill)
+	each(t.Context(), groups, (*group).play)
+	pauseFor(t.Context(), interval+interval/2) // and a round
+	for _, g := range groups {
+		for _, c := range g.cells[:last] {
+			c.review()
+		}
+	}
+	each(t.Context(), groups, (*group).end)
+	played := time.Since(began)
+	quiet, err := s.world.Quiet()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := quiet.Settle(t.Context(), s.world.Control, calm, restless); err != nil {
+		t.Fatal(err)
+	}
+	silence, err := quiet.Watch(t.Context(), s.world.Control, span(t))
+	if err != nil {
+		t.Error(err)
+	}
+	s.report(t, groups)
+	t.Logf("%d cells %s, played in %s; then %s", len(groups)*len(positions), s, played.Round(time.Second), silence)
+}
+
+// report fails a test for each change and reset that has a cell in which something was wrong.
+func (s *stage) report(t *testing.T, groups []*group) {
+	t.Helper()
+	names := map[string][]*group{}
+	for _, g := range groups {
+		g.cells[last].review()
+		name := g.change.name + ", " + g.reset.name
+		names[name] = append(names[name], g)
+	}
+	for name, groups := range names {
+		t.Run(name, func(t *testing.T) {
+			for _, g := range groups {
+				for _, c := range g.cells {
+					for _, err := range c.faults() {
+						t.Errorf("%s: %v", c, err)
+					}
+				}
+			}
+		})
+	}
+}
+
+// wanted reports whether MATRIX_ONLY names a cell of the group.
+func (s *stage) wanted(g *group) bool {
+	for _, c := range g.cells {
+		if s.only.MatchString(c.String()) {
+			return true
+		}
+	}
+	return false
+}
+
+// makeOther makes the source that targets are switched to, and rotates it while a target names it.
+func (s *stage) makeOther(ctx context.Context) error {
+	g := &group{stage: s, name: otherSource, change: &changes[0], reset: &resets[0]}
+	c := &cell{group: g, kind: 1}
+	if err := s.world.Client.Create(ctx, playground.NewSecret(trial.Namespace, g.name, s.certificate(g.name, '3'))); err != nil {
+		return err
+	}
+	if _, err := c.create(ctx, playground.FromSecret(trial.Namespace, g.name)); err != nil {
+		return err
+	}
+	if err := c.wait(ctx, expectation{must: "3"}); err != nil {
+		return err
+	}
+	if err := g.rotate(ctx, '4'); err != nil {
+		return err
+	}
+	return c.wait(ctx, expectation{must: "34"})
+}
+
+// certificate returns the CA of an owner that is called digit, in PEM.
+func (s *stage) certificate(owner string, digit rune) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := mark{owner, digit}
+	if s.pems[m] == nil {
+		ca := playground.NewCA(fmt.Sprintf("%s %c", owner, digit))
+		s.pems[m], s.digits[string(ca)] = ca, m
+	}
+	return s.pems[m]
+}
+
+// digit returns what a certificate is called for a cell.
+func (s *stage) digit(certificate string, c *cell) rune {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m, ok := s.digits[certificate]
+	if !ok || m.owner != c.group.name && (m.owner != otherSource || c.group.fresh()) {
+		return foreign
+	}
+	return m.digit
+}
+
+// eventually returns once condition does nil; its last error when patience ends.
+func (s *stage) eventually(ctx context.Context, condition func(context.Context) error) error {
+	return eventually(ctx, patience, condition)
+}
+
+func eventually(ctx context.Context, patience time.Duration, condition func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		err := condition(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("after %s: %w", patience, err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+func pauseFor(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// span is how long nothing changes in the end.
+func span(t *testing.T) time.Duration {
+	t.Helper()
+	d, err := time.ParseDuration(cmp.Or(os.Getenv("MATRIX_SPAN"), "15s"))
+	if err != nil || d < interval {
+		t.Fatalf("MATRIX_SPAN is %q, not a duration from %s", os.Getenv("MATRIX_SPAN"), interval)
+	}
+	return d
+}
+
+// newWorld starts a control plane with the chart and n replicas.
+func newWorld(t *testing.T, n int, values ...string) *trial.World {
+	t.Helper()
+	values = append([]string{fmt.Sprintf("replicaCount=%d", n), "resyncInterval=" + interval.String()}, values...)
+	world, err := trial.NewWorld(t.Context(), trial.Options{Program: binary, Replicas: n, Values: values})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(world.Logs())
+		}
+		if err := world.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return world
+}
+
+// toUnstructured returns object as the API server is sent it.
+func toUnstructured(object client.Object, kind schema.GroupVersionKind) *unstructured.Unstructured {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
+	if err != nil {
+		panic(err) // it is one of the four kinds
+	}
+	u := &unstructured.Unstructured{Object: content}
+	u.SetGroupVersionKind(kind)
+	return u
+}
