@@ -144,6 +144,29 @@ func (g *group) withdraw() error {
 	return g.published(g.stage.ctx, metav1.ConditionFalse, string(cabundle.SourceNotAllowed))
 }
 
+// unnamed waits until no CABundle is left of the sources that no target names any more: that they go is not quiet.
+func (s *stage) unnamed(ctx context.Context, groups []*group) error {
+	named := map[string]bool{}
+	for _, g := range groups {
+		ref, ok, problem := cabundle.ReferenceOf(g.cells[last].object.GetAnnotations())
+		if ok && problem == nil {
+			named[ref.PublishedName()] = true
+		}
+	}
+	return eventually(ctx, 2*patience, func(ctx context.Context) error {
+		var all v1alpha1.CABundleList
+		if err := s.world.Client.List(ctx, &all); err != nil {
+			return err
+		}
+		for _, object := range all.Items {
+			if strings.Contains(object.Name, "."+trial.Namespace+".m") && !named[object.Name] {
+				return fmt.Errorf("CABundle %s is there, and no target names its source", object.Name)
+			}
+		}
+		return nil
+	})
+}
+
 // published waits until the CABundle of the source says of itself what is given.
 func (g *group) published(ctx context.Context, status metav1.ConditionStatus, reason string) error {
 	name := "secret." + g.key().Namespace + "." + g.name
@@ -205,12 +228,14 @@ func (c *cell) switchSource(annotations map[string]string) {
 
 // remove deletes the target, and returns once it is gone.
 func (c *cell) remove(ctx context.Context) error {
-	if err := c.group.stage.world.Client.Delete(ctx, c.object.DeepCopy()); err != nil && !apierrors.IsNotFound(err) {
+	api := c.group.stage.world.Client
+	if err := api.Delete(ctx, c.object.DeepCopy()); err != nil && !apierrors.IsNotFound(err) {
 		return err
 	}
-	return c.group.stage.eventually(ctx, func(context.Context) error {
-		if c.group.stage.observer.state(c.object) != nil {
-			return fmt.Errorf("%s is deleted, and still there", key(c.object))
+	return c.group.stage.eventually(ctx, func(ctx context.Context) error {
+		object := c.object.DeepCopy()
+		if err := api.Get(ctx, client.ObjectKeyFromObject(object), object); !apierrors.IsNotFound(err) {
+			return fmt.Errorf("%s is deleted, and still there: %v (%w)", key(object), object.Object["status"], err)
 		}
 		return nil
 	})
