@@ -192,7 +192,7 @@ func (g *group) noteAll(err error) {
 
 // each runs what for each group, some of them at a time, and notes its error in the cells.
 func each(ctx context.Context, groups []*group, what func(*group, context.Context) error) {
-	const atOnce = 24
+	const atOnce = 64
 	turn := make(chan struct{}, atOnce)
 	var all sync.WaitGroup
 	for _, g := range groups {
