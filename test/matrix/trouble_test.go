@@ -2,11 +2,13 @@ package matrix
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -108,68 +110,82 @@ func (c *crowd) settled(t *testing.T, api client.Client) {
 
 // fillUp has sources with large bundles named, and rotated, under load: what does not fit into a shard goes to another one.
 func (c *crowd) fillUp(t *testing.T, world *trial.World, names []string) {
-	const large, size = 14, 24 << 10
-	stop := c.load(t.Context(), world.Client, world.Client, names)
+	ctx := t.Context()
+	stop := c.load(ctx, world.Client, world.Client, names)
 	defer stop()
-	var targets []client.Object
-	first, second := make([][]byte, large), make([][]byte, large)
-	for n := range large {
-		first[n], second[n] = largeCA(n, size), largeCA(n+large, size)
-		name := fmt.Sprintf("large%d", n)
-		target := playground.NewValidating(name, 1, playground.FromSecret(trial.Namespace, name))
-		if err := world.Client.Create(t.Context(), playground.NewSecret(trial.Namespace, name, first[n])); err != nil {
+	all := make([]bulky, 14)
+	for n := range all {
+		all[n] = bulky{api: world.Client, name: fmt.Sprintf("bulky%d", n), first: largeCA(2 * n), second: largeCA(2*n + 1)}
+		if err := all[n].create(ctx); err != nil {
 			t.Fatal(err)
 		}
-		if err := world.Client.Create(t.Context(), target); err != nil {
-			t.Fatal(err)
-		}
-		targets = append(targets, target)
 	}
-	holds := func(n int, want ...[]byte) {
-		t.Helper()
-		if err := eventually(t.Context(), patience, func(ctx context.Context) error {
-			if err := world.Client.Get(ctx, client.ObjectKeyFromObject(targets[n]), targets[n]); err != nil {
-				return err
-			}
-			held := string(playground.CABundles(targets[n])[0])
-			for _, ca := range want {
-				if !strings.Contains(held, string(ca)) {
-					return fmt.Errorf("%s does not hold all that its source had: %d bytes", targets[n].GetName(), len(held))
-				}
-			}
-			return nil
-		}); err != nil {
+	for _, b := range all {
+		if err := errors.Join(b.holds(ctx, b.first), b.rotate(ctx)); err != nil {
 			t.Error(err)
 		}
 	}
-	for n := range large {
-		holds(n, first[n])
-	}
-	for n := range large {
-		if err := world.Client.Update(t.Context(), playground.NewSecret(trial.Namespace, fmt.Sprintf("large%d", n), second[n])); err != nil {
-			t.Fatal(err)
+	for _, b := range all {
+		if err := b.holds(ctx, b.first, b.second); err != nil {
+			t.Error(err)
 		}
-	}
-	for n := range large {
-		holds(n, first[n], second[n])
 	}
 	stop()
 	c.settled(t, world.Client)
-	all, err := shardsOf(t.Context(), world.Client)
+	parts, err := shardsOf(ctx, world.Client)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range all {
-		if size := all[i].Size(); size > 1<<20 {
-			t.Errorf("%s has %d bytes", all[i].Name, size)
+	for i := range parts {
+		if size := parts[i].Size(); size > 1<<20 {
+			t.Errorf("%s has %d bytes", parts[i].Name, size)
 		}
 	}
-	t.Logf("%d shards", len(all))
+	t.Logf("%d shards", len(parts))
 }
 
-// largeCA returns certificates of so many bytes in all, in PEM.
-func largeCA(n, size int) (bundle []byte) {
-	for m := 0; len(bundle) < size; m++ {
+// bulky is a source with so many certificates that a shard holds only a few of its kind, and its target.
+type bulky struct {
+	api           client.Client
+	name          string
+	first, second []byte
+}
+
+func (b *bulky) target() *admissionregistrationv1.ValidatingWebhookConfiguration {
+	return playground.NewValidating(b.name, 1, playground.FromSecret(trial.Namespace, b.name))
+}
+
+func (b *bulky) create(ctx context.Context) error {
+	if err := b.api.Create(ctx, playground.NewSecret(trial.Namespace, b.name, b.first)); err != nil {
+		return err
+	}
+	return b.api.Create(ctx, b.target())
+}
+
+func (b *bulky) rotate(ctx context.Context) error {
+	return b.api.Update(ctx, playground.NewSecret(trial.Namespace, b.name, b.second))
+}
+
+// holds returns once the target holds all that is wanted.
+func (b *bulky) holds(ctx context.Context, want ...[]byte) error {
+	return eventually(ctx, patience, func(ctx context.Context) error {
+		target := b.target()
+		if err := b.api.Get(ctx, client.ObjectKeyFromObject(target), target); err != nil {
+			return err
+		}
+		held := string(playground.CABundles(target)[0])
+		for _, ca := range want {
+			if !strings.Contains(held, string(ca)) {
+				return fmt.Errorf("%s does not hold all that its source had: %d bytes", b.name, len(held))
+			}
+		}
+		return nil
+	})
+}
+
+// largeCA returns certificates of some 24 KiB in all, in PEM: two such bundles are less than a source may have published.
+func largeCA(n int) (bundle []byte) {
+	for m := 0; len(bundle) < 24<<10; m++ {
 		bundle = append(bundle, playground.NewCA(strings.Repeat("x", 50)+fmt.Sprint(n, m))...)
 	}
 	return bundle
