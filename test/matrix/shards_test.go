@@ -126,7 +126,7 @@ func probe(ctx context.Context, c client.Client) error {
 		return fmt.Errorf("there are no shards (%w)", err)
 	}
 	shard := all[0]
-	attributes(&shard, 0)["secret/trial/probe"] = ""
+	metav1.SetMetaDataAnnotation(&shard.ObjectMeta, "example.com/probe", "")
 	return c.Update(ctx, &shard, client.DryRunAll)
 }
 
