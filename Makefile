@@ -43,6 +43,10 @@ chaos: assets bin/gotestsum ## Have thirteen things go wrong around caject, ROUN
 quiet: assets bin/gotestsum ## Let things happen around 1, 2 and 3 caject, and see that all are silent afterwards, for QUIET_SPAN (60s). REPLICAS=n: that many only.
 	@cd test && QUIET_SPAN=$(or $(QUIET_SPAN),60s) QUIET_REPLICAS='$(if $(filter file,$(origin REPLICAS)),1 2 3,$(REPLICAS))' ../bin/gotestsum --format standard-verbose -- -race -count=1 -parallel 4 -timeout 60m ./quiet
 
+.PHONY: matrix
+matrix: assets bin/gotestsum ## Try each kind of target with each reset, whatever has become of its source, with policies and without; shards under load, two API servers. ONLY=regexp: those cells.
+	@cd test && MATRIX_SPAN=$(or $(SPAN),30s) MATRIX_ONLY='$(ONLY)' ../bin/gotestsum --format standard-verbose -- -race -count=1 -parallel 4 -timeout 30m ./matrix
+
 .PHONY: load
 load: build assets ## Fill 2,000 objects from 200 sources, 1,000 creates at full speed and a CRD as large as etcd takes; prints latencies.
 	@cd test && go build -o ../bin/load ./cmd/load

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Combine says what a caBundle holds once source, which is not empty, has reached it: Merge, Replace, or what [Rules.Combine] makes of them.
+// Combine says what a caBundle holds once source has reached it: Merge, Replace, or what [Rules.Combine] makes of them. source is empty if it
+// cannot be used; then existing is empty, too.
 type Combine func(now time.Time, existing, source Bundle) Bundle
 
 // Replace returns source as it is, whatever was there before: what cert-manager's cainjector does with its feature

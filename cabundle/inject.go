@@ -23,7 +23,8 @@ const (
 //
 // Each field gets what combine (Merge or Replace) makes of what it holds and source. A field that holds no certificate
 // (absent, or a placeholder) first gets what the same field of old holds; old is the object before an update, or nil.
-// With an empty source (it could not be used) only that is done: what was there stays.
+// With an empty source (it could not be used) what was there stays, and a field for which that is no certificate either gets
+// what combine makes of nothing: what is published of the source.
 //
 // An object that would come near etcd's limit loses certificates that source does not hold, the oldest first; dropped is
 // the most that one of its fields has lost.
@@ -128,11 +129,15 @@ func desired(now time.Time, field Field, old *Object, source Bundle, combine Com
 			return field.CABundle
 		}
 		return combined.PEM()
-	case placeholder && !existing.Empty():
-		return existing.PEM()
-	default:
+	case !placeholder:
+		return field.CABundle
+	case existing.Empty():
+		existing = combine(now, existing, source)
+	}
+	if existing.Empty() {
 		return field.CABundle
 	}
+	return existing.PEM()
 }
 
 // caBundle returns what the field of o that is the same as field holds: items of a list are the same by name, not by place.

@@ -77,6 +77,26 @@ func TestInjectReplaces(t *testing.T) {
 	})
 }
 
+// TestInjectWhatIsPublished is about a source that cannot be used, of which something is published.
+func TestInjectWhatIsPublished(t *testing.T) {
+	a, b, published := ca("a"), ca("b"), ca("published")
+	combine := func(now time.Time, existing, source Bundle) Bundle {
+		if source.Empty() && existing.Empty() {
+			return ParseExisting(published)
+		}
+		return Merge(now, existing, source)
+	}
+	testInject(t, combine, map[string]injectTest{
+		"an absent caBundle is filled":                     {held: nil, old: none, want: published},
+		"a placeholder":                                    {held: []byte("\n"), old: none, want: published},
+		"a placeholder over a placeholder":                 {held: []byte("\n"), old: []byte("\n"), want: published},
+		"a placeholder over a good one: that stays":        {held: []byte("\n"), old: a, want: a},
+		"what is there stays":                              {held: b, old: a, want: b},
+		"an expired source: what is published besides":     {held: nil, old: none, source: expiredCA("expired"), want: published, reason: SourceExpired},
+		"a source that can be used: what combine makes of": {held: nil, old: none, source: a, want: a},
+	})
+}
+
 // testInject runs tests on each kind of target.
 func testInject(t *testing.T, combine Combine, tests map[string]injectTest) {
 	for sentence, test := range tests {

@@ -20,11 +20,15 @@ type Rules struct {
 //
 // It gets all that the source has and had, so that an object that is created, reset or switched to another source amid a
 // rotation trusts the old CA, too. What is retired or distrusted leaves. If the source holds nothing that is
-// trusted, nothing is changed: see [Rules.Judge].
+// trusted, what is there stays (see [Rules.Judge]), and where nothing is, the caBundle gets what the source had: an unexpired
+// certificate that may still be in use is worth more than none.
 func (r Rules) Combine(history History) Combine {
 	distrusted := r.distrusts(history)
 	return func(now time.Time, existing, source Bundle) Bundle {
 		if source = source.without(distrusted); source.Empty() {
+			if existing.Empty() {
+				return r.had(history, now)
+			}
 			return existing
 		}
 		if r.Replace {
@@ -35,6 +39,15 @@ func (r Rules) Combine(history History) Combine {
 		})
 		return Merge(now, Merge(now, existing, history.Bundle(now).without(distrusted)), source)
 	}
+}
+
+// had returns the unexpired certificates that are published of a source with history while nothing can be had from it.
+func (r Rules) had(history History, now time.Time) Bundle {
+	bundle := history.Bundle(now)
+	if r.Replace {
+		bundle = history.Current()
+	}
+	return bundle.without(r.distrusts(history)).Unexpired(now)
 }
 
 // Observe returns history after a reading that is newer than all that it knows, with what the rules retire and distrust.

@@ -12,26 +12,34 @@ func TestRulesCombine(t *testing.T) {
 	rotated := History{}.Observe(now, read(1, a)).Observe(now, read(2, b))
 	retired := rotated.Retire(now.Add(30*time.Minute), time.Minute)
 	distrusted := distrust(rotated, fingerprints(a))
+	withdrawn := rotated.Observe(now, fail(3, SourceNotAllowed))
+	expired := History{}.Observe(now.Add(-48*time.Hour), read(1, expiredCA("expired")))
 	tests := map[string]struct {
 		rules            Rules
 		history          History
 		existing, source []byte
 		want             []byte
 	}{
-		"nothing is known of the source":               {existing: a, source: b, want: concat(a, b)},
-		"an empty field gets what the source had, too": {history: rotated, source: b, want: concat(a, b)},
-		"but not what is retired":                      {history: retired, source: b, want: b},
-		"nor what is distrusted":                       {history: distrusted, source: b, want: b},
-		"what is retired leaves":                       {history: retired, existing: concat(a, b), source: b, want: b},
-		"what was never of the source stays":           {history: retired, existing: concat(c, a), source: b, want: concat(c, b)},
-		"what the source holds stays":                  {history: retired, existing: concat(a, b), source: a, want: concat(a, b)},
-		"all that was there is retired":                {history: retired, existing: a, source: b, want: b},
-		"what is distrusted leaves":                    {history: distrusted, existing: concat(c, a, b), source: concat(a, b), want: concat(c, b)},
-		"unless the source holds nothing else":         {history: distrusted, existing: concat(c, a), source: a, want: concat(c, a)},
-		"one that lacks what the source had gets it":   {history: rotated, existing: b, source: b, want: concat(b, a)},
-		"one of another source keeps that":             {history: rotated, existing: c, source: b, want: concat(c, a, b)},
-		"without merging":                              {rules: Rules{Replace: true}, history: rotated, existing: a, source: b, want: b},
-		"without merging, what is distrusted leaves":   {rules: Rules{Replace: true}, history: distrusted, existing: c, source: concat(a, b), want: b},
+		"nothing is known of the source":                             {existing: a, source: b, want: concat(a, b)},
+		"an empty field gets what the source had, too":               {history: rotated, source: b, want: concat(a, b)},
+		"but not what is retired":                                    {history: retired, source: b, want: b},
+		"nor what is distrusted":                                     {history: distrusted, source: b, want: b},
+		"what is retired leaves":                                     {history: retired, existing: concat(a, b), source: b, want: b},
+		"what was never of the source stays":                         {history: retired, existing: concat(c, a), source: b, want: concat(c, b)},
+		"what the source holds stays":                                {history: retired, existing: concat(a, b), source: a, want: concat(a, b)},
+		"all that was there is retired":                              {history: retired, existing: a, source: b, want: b},
+		"what is distrusted leaves":                                  {history: distrusted, existing: concat(c, a, b), source: concat(a, b), want: concat(c, b)},
+		"unless the source holds nothing else":                       {history: distrusted, existing: concat(c, a), source: a, want: concat(c, a)},
+		"one that lacks what the source had gets it":                 {history: rotated, existing: b, source: b, want: concat(b, a)},
+		"one of another source keeps that":                           {history: rotated, existing: c, source: b, want: concat(c, a, b)},
+		"nothing to be had: an empty field gets what the source had": {history: rotated, want: concat(a, b)},
+		"nothing to be had: what is there stays":                     {history: rotated, existing: c, want: c},
+		"nothing to be had, one is distrusted":                       {history: distrusted, want: b},
+		"nothing to be had, opt-in withdrawn":                        {history: withdrawn},
+		"nothing to be had, all that it had has expired":             {history: expired},
+		"nothing to be had, without merging: what it had last":       {rules: Rules{Replace: true}, history: rotated, want: b},
+		"without merging":                                            {rules: Rules{Replace: true}, history: rotated, existing: a, source: b, want: b},
+		"without merging, what is distrusted leaves":                 {rules: Rules{Replace: true}, history: distrusted, existing: c, source: concat(a, b), want: b},
 		"distrusted by the administrator, known or not": {
 			rules: Rules{Distrusted: fingerprints(c)}, history: rotated, existing: concat(c, a), source: b, want: concat(a, b),
 		},

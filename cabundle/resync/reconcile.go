@@ -101,11 +101,12 @@ func (r *Resync) look(ctx context.Context, target cabundle.Target, s *state, fre
 	if f.problem = object.NotInjectableProblem(); f.gone || f.problem != nil {
 		return f
 	}
+	now := r.clock.Now()
 	if f.problem = source.Problem; f.problem != nil {
 		f.looked.source = true
+		f.patch, _, _ = cabundle.Inject(now, object, nil, cabundle.Bundle{}, r.ledger.Combine(ref))
 		return f
 	}
-	now := r.clock.Now()
 	f.patch, f.dropped, f.problem = cabundle.Inject(now, object, nil, source.Bundle, r.ledger.Combine(ref))
 	f.looked.source = f.problem != nil && f.problem.Reason == cabundle.SourceExpired
 	f.expiry = cabundle.NextExpiry(now, object, source.Bundle)

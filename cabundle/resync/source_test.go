@@ -113,6 +113,38 @@ func TestASourceThatIsNotUsableAnyMore(t *testing.T) {
 	})
 }
 
+func TestATargetThatIsResetGetsWhatTheSourceHad(t *testing.T) {
+	for sentence, test := range map[string]struct {
+		reason cabundle.Reason
+		want   []byte
+	}{
+		"the source is missing":               {cabundle.SourceNotFound, both(caOne, caTwo)},
+		"it has lost its certificates":        {cabundle.SourceWithoutCA, both(caOne, caTwo)},
+		"it may not be injected any more":     {cabundle.SourceNotAllowed, []byte("\n")},
+		"caject may not read it any more":     {cabundle.SourceForbidden, both(caOne, caTwo)},
+		"it is one that caject does not read": {cabundle.SourceOutOfScope, []byte("\n")},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			rigged(t, Options{}, func(t *testing.T, r *rig) {
+				r.filled(t)
+				r.sources.set(secret, caTwo)
+				r.tick(t, secret)
+				r.work(t)
+				r.expect(t, both(caOne, caTwo))
+				r.sources.fail(secret, cabundle.Problem{Reason: test.reason, Detail: "it cannot be used"})
+				r.tick(t, secret)
+				r.work(t)
+				r.expectEvent(t, "Warning "+string(test.reason))
+				r.targets.put(target, []byte("\n"))
+				r.changed(target)
+				r.work(t)
+				r.expect(t, test.want)
+				r.expectEvent(t, "")
+			})
+		})
+	}
+}
+
 // TestARotation is about how many requests it takes, for one target.
 func TestARotation(t *testing.T) {
 	type cost struct{ Sources, Targets, Patches, Disowns, Readmits int }
@@ -257,7 +289,7 @@ func TestARotationDuringALookIsNotLost(t *testing.T) {
 	})
 }
 
-func TestAnOutageChangesNothingAndIsNoEvent(t *testing.T) {
+func TestAnOutageTakesNothingAwayAndIsNoEvent(t *testing.T) {
 	rigged(t, Options{}, func(t *testing.T, r *rig) {
 		r.filled(t)
 		r.sources.fail(secret, away)
@@ -277,11 +309,11 @@ func TestAnOutageChangesNothingAndIsNoEvent(t *testing.T) {
 		if again != outageRetry {
 			t.Errorf("after twenty tries it waits %v", again)
 		}
-		r.expect(t, []byte("\n"))
-		r.expectEvent(t, "")
-		r.sources.set(secret, caOne)
-		r.during(t, outageRetry)
 		r.expect(t, caOne)
+		r.expectEvent(t, "")
+		r.sources.set(secret, caTwo)
+		r.during(t, outageRetry)
+		r.expect(t, both(caOne, caTwo))
 		r.expectEvent(t, "")
 	})
 }

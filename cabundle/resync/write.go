@@ -110,7 +110,7 @@ func (r *Resync) patch(ctx context.Context, target cabundle.Target, s *state, f 
 		var err error
 		if stored, err = r.targets.Patch(ctx, f.object, f.patch); err != nil {
 			f.gone, f.again = apierrors.IsNotFound(err), r.overtaken(ctx, f.object, err)
-			f.problem = targetProblem(target, err)
+			f.problem, f.looked.source = targetProblem(target, err), false
 			return
 		}
 		f.written = true
