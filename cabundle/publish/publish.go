@@ -145,7 +145,7 @@ func (p *Publisher) reconcile(ctx context.Context, ref cabundle.Reference) time.
 	defer cancel()
 	of := p.of(ref)
 	if !p.store.Synced() {
-		return p.unsynced()
+		return p.unsynced(ctx)
 	}
 	reading := p.ledger.Latest(ref)
 	if summary := p.targets.Summary(ref, reading.Revision); summary.Total == 0 {
@@ -179,10 +179,11 @@ func (p *Publisher) reconcile(ctx context.Context, ref cabundle.Reference) time.
 }
 
 // unsynced returns when to try again as long as it is not known what is stored. If that lasts, it will last longer.
-func (p *Publisher) unsynced() time.Duration {
+func (p *Publisher) unsynced(ctx context.Context) time.Duration {
 	if p.clock.Since(p.began) < p.options.Interval {
 		return delay
 	}
+	p.say(ctx, shards.ErrNotSynced)
 	return p.options.Interval
 }
 
@@ -267,6 +268,8 @@ func (p *Publisher) say(ctx context.Context, err error) {
 	now := ""
 	switch {
 	case err == nil:
+	case errors.Is(err, shards.ErrNotSynced): // the watch says why
+		now = err.Error()
 	case apierrors.IsForbidden(err), apierrors.IsNotFound(err), meta.IsNoMatchError(err):
 		now = string(apierrors.ReasonForError(err))
 	default:

@@ -31,9 +31,9 @@ func TestOnlyCajectWritesCABundles(t *testing.T) {
 		"create":             {fmt.Sprintf(manifest, "secret.e2e.intruder"), []string{"create", "-f", "-"}},
 		"create, dry run":    {fmt.Sprintf(manifest, "secret.e2e.intruder"), []string{"create", "--dry-run=server", "-f", "-"}},
 		"apply":              {fmt.Sprintf(manifest, "secret.e2e.intruder"), []string{"apply", "--server-side", "-f", "-"}},
-		"patch":              {"", []string{"patch", "cabundle", name, "--type=merge", `--patch={"spec":{"caBundle":"Cg=="}}`}},
+		"patch":              {"", []string{"patch", "cabundle", name, "--type=merge", `--patch={"metadata":{"finalizers":["example.com/x"]}}`}},
 		"patch of status":    {"", []string{"patch", "cabundle", name, "--subresource=status", "--type=merge", `--patch={"status":{"targets":9}}`}},
-		"label":              {"", []string{"label", "cabundle", name, "caject.io/webhook-configurations-"}},
+		"label":              {"", []string{"label", "cabundle", name, "caject.io/not-ready=true"}},
 		"annotate":           {"", []string{"annotate", "cabundle", name, "a=b"}},
 		"create as somebody": {fmt.Sprintf(manifest, "secret.e2e.intruder"), []string{"create", "--as=system:serviceaccount:caject:other", "--as-group=system:masters", "-f", "-"}},
 	}

@@ -89,6 +89,8 @@ func TestRoles(t *testing.T) {
 	published := []string{
 		"everywhere: caject.io/cabundles: create,delete,get,list,update,watch",
 		"everywhere: caject.io/cabundles/status: update",
+		"everywhere: namespaces kube-system: get",
+		"in ns: podtemplates: create,delete,get,list,update,watch",
 	}
 	own := []string{
 		"in default: events: create,patch",

@@ -4,7 +4,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
 	"flag"
 	"fmt"
@@ -316,8 +315,8 @@ func (b *bench) policies(ctx context.Context, n int, process *playground.Process
 		for ; bundles < number; bundles++ {
 			source := cabundle.Reference{Kind: cabundle.Secret, Namespace: namespace, Name: fmt.Sprintf("published%d", bundles)}
 			if err := b.caject.Create(ctx, &v1alpha1.CABundle{
-				ObjectMeta: metav1.ObjectMeta{Name: source.PublishedName(), Labels: map[string]string{v1alpha1.WebhookTargetsLabel: "true"}},
-				Spec:       v1alpha1.CABundleSpec{Source: source.String(), CABundle: base64.StdEncoding.EncodeToString(b.ca)},
+				ObjectMeta: metav1.ObjectMeta{Name: source.PublishedName()},
+				Spec:       v1alpha1.CABundleSpec{Source: source.String()},
 			}); err != nil {
 				return err
 			}
