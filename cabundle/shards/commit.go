@@ -51,7 +51,8 @@ func (s *Store) Put(ctx context.Context, ref cabundle.Reference, before, wanted 
 	return s.do(ctx, &put{source: ref.String(), role: named, before: before, wanted: wanted})
 }
 
-// PutAhead is Put for a source that no target names. Others of the kind make room for it. The error is ErrTooLarge if it is.
+// PutAhead is Put for a source that no target names. Older ones of the kind make room for it; if only newer ones could, it is removed. The
+// error is ErrTooLarge if it is.
 func (s *Store) PutAhead(ctx context.Context, ref cabundle.Reference, before, wanted Entry) (Entry, error) {
 	p := &put{source: ref.String(), role: ahead, before: before, wanted: wanted}
 	if v := encode(wanted); v.bytes(p.source) > aheadEntryBytes {
@@ -136,16 +137,13 @@ func (s *Store) include(p *plan, one *put) {
 		one.err = apierrors.NewConflict(schema.GroupResource{Resource: "podtemplates"}, one.source, errors.New("others have stored something else"))
 		return
 	}
-	if one.remove {
+	v := encode(one.wanted)
+	if one.remove || one.role == ahead && !p.makeRoom(one.source, v) {
 		for _, h := range held {
 			p.draft(h.shard).remove(one.source)
 			one.touched = append(one.touched, h.shard)
 		}
 		return
-	}
-	v := encode(one.wanted)
-	if one.role == ahead {
-		p.makeRoom(one.source, v)
 	}
 	n := p.place(one.source, v, one.role, held)
 	if there, ok := p.now(n); !ok || there.entries[one.source] != v {

@@ -83,46 +83,57 @@ func (p *plan) place(source string, v values, of role, held []holder) name {
 	return next
 }
 
-// makeRoom removes the oldest of the sources that no target names, but for source, until they keep to their bounds with v.
-func (p *plan) makeRoom(source string, v values) {
-	type one struct {
-		shard  name
-		source string
-		values values
-		age    int64
-	}
-	var all []one
-	total := v.bytes(source)
+// aged is a source that no target names, and how old what is stored of it is.
+type aged struct {
+	shard  name
+	source string
+	bytes  int
+	age    int64
+}
+
+func ageOf(v values) int64 { return gjson.Get(v.history, "observed").Int() }
+
+// makeRoom removes the oldest of the sources that no target names until they keep to their bounds with v of source. It returns false if
+// source itself is among the oldest: it must not displace what is newer, or those that lose their targets together would displace each
+// other for ever.
+func (p *plan) makeRoom(source string, v values) bool {
+	all := []aged{{source: source, bytes: v.bytes(source), age: ageOf(v)}}
+	total := all[0].bytes
 	for _, n := range p.names(ahead) {
 		there, _ := p.now(n)
 		for other, values := range there.entries {
 			if other != source {
-				all = append(all, one{n, other, values, gjson.Get(values.history, "observed").Int()})
+				all = append(all, aged{n, other, values.bytes(other), ageOf(values)})
 				total += values.bytes(other)
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b one) int {
+	slices.SortFunc(all, func(a, b aged) int {
 		return cmp.Or(cmp.Compare(a.age, b.age), cmp.Compare(a.source, b.source))
 	})
-	neighbours := 1
-	for _, other := range slices.Backward(all) {
-		if namespace(other.source) == namespace(source) {
+	var surplus []aged
+	neighbours := 0
+	for _, one := range slices.Backward(all) {
+		if namespace(one.source) == namespace(source) {
 			if neighbours++; neighbours > aheadPerNamespace {
-				p.draft(other.shard).remove(other.source)
-				total -= other.values.bytes(other.source)
+				surplus = append(surplus, one)
+				total -= one.bytes
 			}
 		}
 	}
-	for _, other := range all {
-		if total <= aheadBytes {
-			return
-		}
-		if there, _ := p.now(other.shard); there.entries[other.source] != (values{}) {
-			p.draft(other.shard).remove(other.source)
-			total -= other.values.bytes(other.source)
+	for _, one := range all {
+		if total > aheadBytes && !slices.Contains(surplus, one) {
+			surplus = append(surplus, one)
+			total -= one.bytes
 		}
 	}
+	if slices.ContainsFunc(surplus, func(one aged) bool { return one.source == source }) {
+		return false
+	}
+	for _, one := range surplus {
+		p.draft(one.shard).remove(one.source)
+	}
+	return true
 }
 
 // namespace returns that of a source, with its kind.

@@ -331,6 +331,42 @@ func TestSourcesThatNobodyNamesAreBounded(t *testing.T) {
 	}
 }
 
+// TestManyThatLoseTheirTargetsComeToRest has more sources of one namespace lose their targets than are kept, each looked at once a second
+// but none at the same time.
+func TestManyThatLoseTheirTargetsComeToRest(t *testing.T) {
+	const sources, rounds = 64, 6
+	api := shardstest.New("cluster")
+	r := newReplica(t, api)
+	for n := range sources {
+		r.put(fmt.Sprint("s", n), entry("one", int64(n), 0))
+	}
+	before := 0
+	for range rounds {
+		before = api.Writes()
+		for n := range sources {
+			r.clock.Step(1100 * time.Millisecond / sources)
+			source := ref(fmt.Sprint("s", n))
+			if stored := r.get(source.Name); stored.Named() {
+				wanted := stored
+				wanted.Published.Replaces = nil
+				if _, err := r.PutAhead(t.Context(), source, stored, wanted); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	if writes := api.Writes() - before; writes > 0 {
+		t.Errorf("%d writes in round %d", writes, rounds)
+	}
+	want := map[string]string{}
+	for n := sources - 16; n < sources; n++ {
+		want[fmt.Sprint("secret/ns/s", n)] = "ahead-0 "
+	}
+	if diff := cmp.Diff(want, layout(api)); diff != "" {
+		t.Error("those seen last are kept:", diff)
+	}
+}
+
 func TestErrorsAreThoseOfTheAPIServer(t *testing.T) {
 	api := shardstest.New("cluster")
 	r := newReplica(t, api)
