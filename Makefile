@@ -40,7 +40,7 @@ microbench: ## Measure the rules, a round of resync and the admission handler on
 # It is built anew each time: go knows better than make what it depends on.
 .PHONY: bin/cainjector
 bin/cainjector:
-	@cd test/oracle && go build -o ../../bin/cainjector ./cainjector
+	@cd test/oracle && $(BUILD) -ldflags '-s -w' -o ../../bin/cainjector ./cainjector
 
 .PHONY: chaos
 chaos: assets bin/gotestsum ## Have thirteen things go wrong around caject, ROUNDS times each, and print how soon all is right again. ROUNDS=3, REPLICAS=1.

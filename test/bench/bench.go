@@ -42,6 +42,8 @@ type Options struct {
 	// Patience is how long anything may take; what takes longer is an error, but for the sources to be published: those of
 	// Published that are not there in time are left out, with a note.
 	Patience time.Duration
+	// StartsOnly leaves out all but the starts.
+	StartsOnly bool
 	// Settle is how long is waited, at most, for the API server to have little to do.
 	Settle time.Duration
 }
@@ -111,6 +113,9 @@ func measure(ctx context.Context, o Options, root string, report *Report, p *pro
 		if s.cluster, err = newCluster(ctx, root); err != nil {
 			return err
 		}
+		if report.About["kubernetes"], err = s.version(); err != nil {
+			return err
+		}
 		s.injector, err = install(ctx, s.cluster, program)
 		return err
 	}); err != nil {
@@ -135,7 +140,7 @@ func (s *session) close(err error) error {
 
 // steps does them in an order in which none leaves anything behind that matters to the next.
 func (s *session) steps(ctx context.Context) error {
-	if err := s.fill(ctx); err != nil {
+	if err := s.fill(ctx); err != nil || s.StartsOnly {
 		return err
 	}
 	if s.injector.subject == Cainjector {

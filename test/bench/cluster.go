@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -78,6 +79,19 @@ func (c *cluster) begin(ctx context.Context) (err error) {
 func (c *cluster) close() error {
 	c.stop()
 	return errors.Join(c.Stop(), os.RemoveAll(c.dir))
+}
+
+// version returns Kubernetes'.
+func (c *cluster) version() (string, error) {
+	discovered, err := discovery.NewDiscoveryClientForConfig(c.Config)
+	if err != nil {
+		return "", err
+	}
+	version, err := discovered.ServerVersion()
+	if err != nil {
+		return "", err
+	}
+	return version.GitVersion, nil
 }
 
 // name returns a name that was not used before.

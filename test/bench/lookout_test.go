@@ -34,7 +34,7 @@ func TestWhatALookoutWaitsFor(t *testing.T) {
 				playground.SetCABundles(other, second)
 				l.look(other, begin)
 			}
-			ctx, cancel := context.WithCancel(t.Context())
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			if test.want == 0 {
 				cancel()
 			}

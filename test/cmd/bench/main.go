@@ -21,6 +21,7 @@ import (
 func main() {
 	quick := flag.Bool("quick", false, "do all with small numbers, in three minutes at most; the figures say nothing")
 	secrets := flag.Int("secrets", 20_000, "the largest number of other Secrets")
+	starts := flag.Bool("starts", false, "measure starts alone")
 	jsonFile := flag.String("json", "bin/bench.json", "the file, from the project's top folder, that gets all figures")
 	svgFile := flag.String("svg", "bin/benchmark.svg", "the file that gets the plot")
 	flag.Parse()
@@ -35,6 +36,7 @@ func main() {
 	if *quick {
 		o = bench.Quick()
 	}
+	o.StartsOnly = *starts
 	if err := run(ctx, o, *jsonFile, *svgFile); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
