@@ -3,19 +3,13 @@
 package load
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
 	"sync"
-	"text/tabwriter"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/caject/caject/test/playground"
@@ -32,6 +26,8 @@ type Options struct {
 	MaxMemory int64
 	// Patience is how long anything may take.
 	Patience time.Duration
+	// Cainjector is the program of cert-manager's cainjector, which then does the same in a cluster of its own; empty if it does not.
+	Cainjector string
 }
 
 const (
@@ -41,64 +37,86 @@ const (
 	largeBytes = 1_390_000
 )
 
-// load is a run.
+// load is a run with one injector.
 type load struct {
 	Options
-	world      *trial.World
 	census     *trial.Census
 	population *trial.Population
 	rows       []row
+	// processes are the injector's, and healthy returns once all so many targets are right, or what is wrong when ctx ends.
+	processes func() []*playground.Process
+	healthy   func(ctx context.Context, targets int) error
 }
 
-// row is a line of the table.
-type row struct {
-	what   string
-	took   []time.Duration // of each, sorted
-	answer int             // how many were filled in the answer to the request
-	whole  time.Duration
+// newLoad returns one whose census watches until ctx ends. c is the admin's.
+func newLoad(ctx context.Context, o Options, c client.WithWatch) *load {
+	census := trial.NewCensus(c)
+	go census.Run(ctx)
+	return &load{Options: o, census: census, population: trial.NewPopulation(c, census)}
 }
 
-// Run does all parts in w, and writes a table to out. The error says what was not filled, or what was too much.
+// Run does all parts in w, and those that cainjector does as well with that one, and writes a table to out. The error says what was
+// not filled, or what was too much.
 func Run(ctx context.Context, w *trial.World, o Options, out io.Writer) error {
-	census := trial.NewCensus(w.Client)
-	l := &load{Options: o, world: w, census: census, population: trial.NewPopulation(w.Client, census)}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go census.Run(ctx)
+	l := newLoad(ctx, o, w.Client)
+	l.healthy = func(ctx context.Context, targets int) error { return w.WaitHealthy(ctx, l.census, targets) }
+	l.processes = func() (all []*playground.Process) {
+		for _, replica := range w.Replicas.All() {
+			all = append(all, replica.Process)
+		}
+		return all
+	}
 	before, err := w.Use(ctx)
 	if err != nil {
 		return err
 	}
-	most := l.watchMemory(ctx)
-	for _, part := range []func(context.Context) error{l.fill, l.create, l.rotate, l.large} {
-		if err := part(ctx); err != nil {
-			return err
-		}
+	peak, err := l.do(ctx, l.fill, l.create, l.rotate, l.large)
+	if err != nil {
+		return err
 	}
 	after, err := w.Use(ctx)
 	if err != nil {
 		return err
 	}
-	peak := most()
-	l.print(out)
+	peer, err := runPeer(ctx, o)
+	if err != nil {
+		return fmt.Errorf("cainjector: %w", err)
+	}
+	write(out, l.rows, peer.rows)
 	fmt.Fprintf(out, "caject's own memory (RssAnon): %d MB before, %d MB at most, %d MB after; goroutines: %d before, %d after.\n",
 		before.Memory.Anonymous>>20, peak>>20, after.Memory.Anonymous>>20, before.Goroutines, after.Goroutines)
+	if o.Cainjector != "" {
+		fmt.Fprintf(out, "cainjector's: %d MB at most.\n", peer.peak>>20)
+	}
 	if peak > o.MaxMemory {
 		return fmt.Errorf("caject took %d MB, more than %d", peak>>20, o.MaxMemory>>20)
 	}
-	_, err = census.Result()
+	_, err = l.census.Result()
 	return err
 }
 
-// watchMemory samples caject's memory; most ends that and returns the largest in bytes.
+// do does parts one after the other, and returns the most memory that the injector has had of its own meanwhile (RssAnon, in bytes).
+func (l *load) do(ctx context.Context, parts ...func(context.Context) error) (peak int64, err error) {
+	most := l.watchMemory(ctx)
+	for _, part := range parts {
+		if err := part(ctx); err != nil {
+			return most(), err
+		}
+	}
+	return most(), nil
+}
+
+// watchMemory samples the injector's memory; most ends that and returns the largest in bytes.
 func (l *load) watchMemory(ctx context.Context) (most func() int64) {
 	ctx, cancel := context.WithCancel(ctx)
 	largest := make(chan int64)
 	go func() {
 		var m int64
 		for {
-			for _, replica := range l.world.Replicas.All() {
-				if memory, err := replica.Memory(); err == nil {
+			for _, process := range l.processes() {
+				if memory, err := process.Memory(); err == nil {
 					m = max(m, memory.Anonymous)
 				}
 			}
@@ -174,11 +192,11 @@ func (l *load) creates(ctx context.Context, what string, n, clients int) error {
 	return nil
 }
 
-// right waits until all targets are filled, and caject says so.
+// right waits until all targets are filled, and caject, if it is that, says so.
 func (l *load) right(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, l.Patience)
 	defer cancel()
-	return l.world.WaitHealthy(ctx, l.census, l.population.Targets())
+	return l.healthy(ctx, l.population.Targets())
 }
 
 // rotate gives all sources another CA at once.
@@ -202,49 +220,4 @@ func (l *load) rotate(ctx context.Context) error {
 	r.whole = l.census.LastFilled().Sub(begin)
 	l.rows = append(l.rows, r)
 	return nil
-}
-
-// large has a CRD as large as etcd takes created, applied again with a placeholder, and its source rotated. The API server
-// sends it twice in the review of an update.
-func (l *load) large(ctx context.Context) error {
-	crd := playground.NewCRD("large", playground.FromSecret(trial.Namespace, l.source(0)))
-	crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties = map[string]apiextensionsv1.JSONSchemaProps{
-		"spec": {Type: "object", Description: strings.Repeat("A field that is explained at length. ", largeBytes/37)},
-	}
-	measure := func(what string, do func() error) error {
-		start := time.Now()
-		if err := do(); err != nil {
-			return fmt.Errorf("%s: %w", what, err)
-		}
-		r := row{what: what, took: []time.Duration{time.Since(start)}, whole: time.Since(start)}
-		if bundle := crd.Spec.Conversion.Webhook.ClientConfig.CABundle; bytes.Contains(bundle, []byte("BEGIN CERTIFICATE")) {
-			r.answer = 1
-		}
-		l.rows = append(l.rows, r)
-		return nil
-	}
-	return errors.Join(
-		measure(fmt.Sprintf("a CRD of %.1f MB created", float64(largeBytes)/1e6), func() error { return l.population.Add(ctx, crd) }),
-		measure("  applied again with a placeholder", func() error { return l.population.Blank(ctx, crd) }),
-		measure("  its source rotated", func() error {
-			crd.Spec.Conversion.Webhook.ClientConfig.CABundle = nil
-			if err := l.population.Rotate(ctx, l.source(0)); err != nil {
-				return err
-			}
-			return l.right(ctx)
-		}),
-	)
-}
-
-func (l *load) print(out io.Writer) {
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "\tfilled in the answer\tmedian\tp99\tmost\tall after")
-	for _, r := range l.rows {
-		slices.Sort(r.took)
-		at := func(share float64) string {
-			return fmt.Sprintf("%.0f ms", float64(r.took[int(share*float64(len(r.took)-1))].Microseconds())/1000)
-		}
-		fmt.Fprintf(table, "%s\t%d of %d\t%s\t%s\t%s\t%.1f s\n", r.what, r.answer, len(r.took), at(0.5), at(0.99), at(1), r.whole.Seconds())
-	}
-	_ = table.Flush()
 }

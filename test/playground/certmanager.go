@@ -42,3 +42,23 @@ func (c *ControlPlane) RenderCertManager(ctx context.Context, templates []string
 	output, err := c.Helm(ctx, args...)
 	return output.Stdout, err
 }
+
+// CainjectorNamespace is where cert-manager's chart is installed for its cainjector.
+const CainjectorNamespace = "cert-manager"
+
+// InstallCainjector gives cert-manager's cainjector what its chart does: the CRD of Certificates, its ServiceAccount and its
+// rights. It returns a kubeconfig with the token of that account. The program is that of test/oracle/cainjector.
+func InstallCainjector(ctx context.Context, c *ControlPlane) (kubeconfig string, err error) {
+	if _, err := c.Kubectl(ctx, "", "create", "namespace", CainjectorNamespace); err != nil {
+		return "", err
+	}
+	manifests, err := c.RenderCertManager(ctx, []string{"crd-cert-manager.io_certificates", "cainjector-serviceaccount", "cainjector-rbac"})
+	if err != nil {
+		return "", err
+	}
+	if _, err := c.Kubectl(ctx, manifests, "apply", "--server-side", "-f", "-"); err != nil {
+		return "", err
+	}
+	kubeconfig = filepath.Join(c.Dir, "cainjector.kubeconfig")
+	return kubeconfig, c.WriteKubeconfig(ctx, CainjectorNamespace, "cert-manager-cainjector", kubeconfig)
+}

@@ -9,8 +9,9 @@ import (
 
 // Memory is what a process holds, in bytes.
 type Memory struct {
-	// Anonymous is its own (RssAnon); Resident is all (VmRSS), shared pages of the binary included.
-	Anonymous, Resident int64
+	// Anonymous is its own (RssAnon); Resident is all (VmRSS), shared pages of the binary included; Peak is the most that
+	// was ever resident (VmHWM).
+	Anonymous, Resident, Peak int64
 }
 
 // Memory reads it from /proc.
@@ -34,6 +35,8 @@ func (p *Process) Memory() (Memory, error) {
 			m.Anonymous = n * 1024
 		case "VmRSS:":
 			m.Resident = n * 1024
+		case "VmHWM:":
+			m.Peak = n * 1024
 		}
 	}
 	return m, nil
