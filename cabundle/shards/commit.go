@@ -143,29 +143,37 @@ func (s *Store) include(p *plan, one *put) {
 			p.draft(h.shard).remove(one.source)
 			one.touched = append(one.touched, h.shard)
 		}
+		delete(s.doubled, one.source)
 		return
 	}
 	n := p.place(one.source, v, one.role, held)
+	others := slices.DeleteFunc(slices.Clone(held), func(h holder) bool { return h.shard == n })
 	if there, ok := p.now(n); !ok || there.entries[one.source] != v {
 		p.draft(n).set(one.source, v)
 		one.touched = append(one.touched, n)
+		delete(s.doubled, one.source)
+	}
+	if !s.tidies(one.source, len(others) > 0) {
 		return
 	}
-	if s.settled(n) {
-		for _, h := range held {
-			if h.shard != n {
-				p.draft(h.shard).remove(one.source)
-				one.touched = append(one.touched, h.shard)
-			}
-		}
+	for _, h := range others {
+		p.draft(h.shard).remove(one.source)
+		one.touched = append(one.touched, h.shard)
 	}
 }
 
-// settled reports whether n has been as it is for long enough.
-func (s *Store) settled(n name) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.clock.Since(s.since[n]) >= tidyAfter
+// tidies reports whether a source that is (not) in other shards, too, has been so for long enough to be taken out of those.
+func (s *Store) tidies(source string, doubled bool) bool {
+	since, ok := s.doubled[source]
+	switch {
+	case !doubled:
+		delete(s.doubled, source)
+	case !ok:
+		s.doubled[source] = s.clock.Now()
+	default:
+		return s.clock.Since(since) >= tidyAfter
+	}
+	return false
 }
 
 // errAgain has a put tried once more: the shard was not what it was taken for.
@@ -245,10 +253,9 @@ func (s *Store) note(n name, now *shard) {
 	defer s.mu.Unlock()
 	if now == nil {
 		delete(s.shards, n)
-		delete(s.since, n)
 		return
 	}
-	s.shards[n], s.since[n] = now, s.clock.Now()
+	s.shards[n] = now
 }
 
 // reread takes in what n is now, if a write has failed with err because it is not what it was taken for. It returns err.

@@ -55,12 +55,12 @@ type Store struct {
 	clock   clock.WithTicker
 	changed func(cabundle.Reference)
 	wake    chan struct{}
+	doubled map[string]time.Time // of the goroutine that commits: since when a source has been in a second shard
 
 	mu       sync.Mutex // guards what follows
 	identity *Identity  // nil until it is known
 	seen     map[name]*corev1.PodTemplate
 	shards   map[name]*shard
-	since    map[name]time.Time // when it was last seen to change
 	listed   func() bool
 	queue    []*put
 }
@@ -70,7 +70,7 @@ type Store struct {
 func New(o Options, c Client, clk clock.WithTicker, changed func(cabundle.Reference)) *Store {
 	return &Store{
 		options: o, client: c, clock: clk, changed: changed, wake: make(chan struct{}, 1),
-		seen: map[name]*corev1.PodTemplate{}, shards: map[name]*shard{}, since: map[name]time.Time{},
+		doubled: map[string]time.Time{}, seen: map[name]*corev1.PodTemplate{}, shards: map[name]*shard{},
 		listed: func() bool { return true },
 	}
 }
@@ -117,7 +117,7 @@ func (s *Store) begin(identity Identity) {
 	s.mu.Lock()
 	for n, object := range s.seen {
 		first[n] = parse(object, s.options, identity)
-		s.shards[n], s.since[n] = first[n], s.clock.Now()
+		s.shards[n] = first[n]
 	}
 	s.identity, s.seen = &identity, nil
 	s.mu.Unlock()
@@ -168,9 +168,8 @@ func (s *Store) take(n name, now *shard) {
 	before := s.shards[n]
 	if now == nil {
 		delete(s.shards, n)
-		delete(s.since, n)
 	} else {
-		s.shards[n], s.since[n] = now, s.clock.Now()
+		s.shards[n] = now
 	}
 	s.mu.Unlock()
 	s.tell(before, now)
