@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/caject/caject/test/playground"
@@ -94,25 +96,28 @@ func (s *session) createOne(ctx context.Context, group, what string, target clie
 	return nil
 }
 
+const (
+	// perNamespace is how many sources that nobody names yet are in one namespace, and apart is the time between two of them: a
+	// team has a few, and caject publishes so many of them ahead, and so fast, only.
+	perNamespace = 8
+	apart        = 100 * time.Millisecond
+)
+
 // firsts measures creates of webhook configurations whose sources nobody has named before; they were made some seconds earlier.
 func (s *session) firsts(ctx context.Context) error {
 	return s.progress.step(fmt.Sprintf("%d first targets of new sources", s.Creates/2), func() error {
 		ctx, cancel := context.WithTimeout(ctx, s.Patience)
 		defer cancel()
-		names, cas := make([]string, s.Creates/2), make([][]byte, s.Creates/2)
-		for i := range names {
-			names[i] = s.name("first")
-			var err error
-			if cas[i], err = s.addSource(ctx, names[i]); err != nil {
-				return err
-			}
+		secrets, err := s.scattered(ctx, s.Creates/2)
+		if err != nil {
+			return err
 		}
 		if err := errors.Join(s.settle(ctx, s.Settle), sleep(ctx, 2*time.Second)); err != nil {
 			return err
 		}
-		for i, name := range names {
-			target := playground.NewValidating(name, 1, playground.FromSecret(namespace, name))
-			if err := s.createOne(ctx, "One ValidatingWebhookConfiguration created, the first to name its source", "annotated", target, cas[i]); err != nil {
+		for _, secret := range secrets {
+			target := playground.NewValidating(secret.Name, 1, playground.FromSecret(secret.Namespace, secret.Name))
+			if err := s.createOne(ctx, "One ValidatingWebhookConfiguration created, the first to name its source", "annotated", target, secret.Data["ca.crt"]); err != nil {
 				return err
 			}
 			if err := s.remove(ctx, target); err != nil {
@@ -121,4 +126,25 @@ func (s *session) firsts(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// scattered makes n sources in several namespaces.
+func (s *session) scattered(ctx context.Context, n int) ([]*corev1.Secret, error) {
+	var secrets []*corev1.Secret
+	namespace := ""
+	for i := range n {
+		name := s.name("first")
+		if i%perNamespace == 0 {
+			namespace = name
+			if err := s.client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}); err != nil {
+				return nil, err
+			}
+		}
+		secret := playground.NewSecret(namespace, name, playground.NewCA(name))
+		if err := errors.Join(s.client.Create(ctx, secret), sleep(ctx, apart)); err != nil {
+			return nil, err
+		}
+		secrets = append(secrets, secret)
+	}
+	return secrets, nil
 }

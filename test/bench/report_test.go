@@ -149,9 +149,22 @@ func TestThePlot(t *testing.T) {
 			t.Errorf("the plot does not say %q", want)
 		}
 	}
-	if paths == 0 {
-		t.Error("nothing is drawn")
+	if fewer := emptyPaths(t); paths <= fewer {
+		t.Errorf("there are %d paths, and %d where nothing was measured", paths, fewer)
 	}
+	if fonts := strings.Count(text.String(), "font-family:"); fonts == 0 || fonts != strings.Count(text.String(), ",sans-serif;") {
+		t.Error("some text has no other font where the first is not installed")
+	}
+}
+
+// emptyPaths is how many paths the plot of an empty report has: axes and grids.
+func emptyPaths(t *testing.T) int {
+	t.Helper()
+	var text strings.Builder
+	if err := (&Report{}).WriteSVG(&text); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Count(text.String(), "<path")
 }
 
 func TestAnEmptyReportCanBeWritten(t *testing.T) {

@@ -37,6 +37,10 @@ func main() {
 		o = bench.Quick()
 	}
 	o.StartsOnly = *starts
+	if *secrets < 1 {
+		fmt.Fprintln(os.Stderr, "bench: -secrets must be at least 1: some of them are written")
+		os.Exit(2)
+	}
 	if err := run(ctx, o, *jsonFile, *svgFile); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
