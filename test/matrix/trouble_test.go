@@ -72,9 +72,11 @@ func TestShardsUnderLoad(t *testing.T) {
 	if err := c.published(ctx, world.Client); err != nil {
 		t.Fatal(err)
 	}
-	if err := guarded(ctx, world.Client); err != nil {
-		t.Fatal(err)
-	}
+	t.Run("nobody but caject writes them", func(t *testing.T) {
+		if err := guarded(ctx, world.Client); err != nil {
+			t.Error(err)
+		}
+	})
 	if err := unguard(ctx, world.Client); err != nil {
 		t.Fatal(err)
 	}
