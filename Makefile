@@ -31,9 +31,10 @@ test: assets clients bin/gotestsum ## Run all tests, with the race detector: uni
 .PHONY: bench
 bench: build assets ## Measure the handler, then start, memory and filling with 20,000 Secrets, and rotation beside cert-manager's cainjector. Takes some minutes.
 	go test -run '^$$' -bench . -benchmem ./cabundle ./cabundle/resync ./webhook
-	@cd test && go build -o ../bin/bench ./cmd/bench
+	@cd test && go build -o ../bin/bench ./cmd/bench && go build -o ../bin/policycost ./cmd/policycost
 	@cd test/oracle && go build -o ../../bin/cainjector ./cainjector
 	@bin/bench
+	@bin/policycost
 
 .PHONY: policycost
 policycost: assets ## Measure what the policies cost each write with 1, 50, 500 and 5,000 sources, against none. Takes some two minutes.

@@ -4,7 +4,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
 	"flag"
 	"fmt"
@@ -21,11 +20,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/caject/caject/cabundle"
-	"github.com/caject/caject/cabundle/v1alpha1"
 	"github.com/caject/caject/test/playground"
 )
 
@@ -69,17 +65,8 @@ func run(ctx context.Context, secrets, starts, objects int) (err error) {
 	if err != nil {
 		return err
 	}
-	own, err := clientcmd.BuildConfigFromFlags("", installation.Kubeconfig)
-	if err != nil {
-		return err
-	}
-	caject, err := playground.NewClient(own)
-	if err != nil {
-		return err
-	}
 	b := &bench{
 		client: c,
-		caject: caject,
 		table:  tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight),
 		start: func() (*playground.Process, error) {
 			return installation.Start(filepath.Join(root, "bin", "caject"), filepath.Join(dir, "caject.log"))
@@ -104,7 +91,7 @@ func run(ctx context.Context, secrets, starts, objects int) (err error) {
 	if err := process.WaitReady(ctx); err != nil {
 		return err
 	}
-	if err := errors.Join(b.creates(ctx, objects), b.rotations(ctx, rotations, "caject"), b.fills(ctx, objects, "caject"), b.policies(ctx, objects, process)); err != nil {
+	if err := errors.Join(b.creates(ctx, objects), b.rotations(ctx, rotations, "caject"), b.fills(ctx, objects, "caject"), process.Stop()); err != nil {
 		return err
 	}
 	fmt.Fprintf(os.Stderr, "creating %d Secrets of 2 KB\n", secrets)
@@ -168,7 +155,6 @@ func (b *bench) peer(ctx context.Context, root string, objects int) (err error) 
 }
 
 type bench struct {
-	caject client.Client // with the rights of caject
 	client client.WithWatch
 	table  *tabwriter.Writer
 	start  func() (*playground.Process, error)
@@ -297,49 +283,6 @@ func (b *bench) fills(ctx context.Context, n int, injector string) error {
 	}
 	row(b.table, "webhook configuration, new source: created to filled, "+injector, took, milliseconds)
 	return nil
-}
-
-// policies ends caject, and measures what the policy costs each write of a webhook configuration, by the number of CABundles.
-func (b *bench) policies(ctx context.Context, n int, process *playground.Process) error {
-	annotated := playground.FromSecret(namespace, "ca")
-	keep := playground.NewValidating(b.name("keep"), 1, annotated)
-	if err := b.client.Create(ctx, keep); err != nil {
-		return err
-	}
-	time.Sleep(5 * time.Second) // until it is published, and seen to be
-	// caject would tidy up the CABundles that nothing names.
-	if err := process.Stop(); err != nil {
-		return err
-	}
-	bundles := 1
-	for _, number := range []int{1, 50, 500} {
-		for ; bundles < number; bundles++ {
-			source := cabundle.Reference{Kind: cabundle.Secret, Namespace: namespace, Name: fmt.Sprintf("published%d", bundles)}
-			if err := b.caject.Create(ctx, &v1alpha1.CABundle{
-				ObjectMeta: metav1.ObjectMeta{Name: source.PublishedName(), Labels: map[string]string{v1alpha1.WebhookTargetsLabel: "true"}},
-				Spec:       v1alpha1.CABundleSpec{Source: source.String(), CABundle: base64.StdEncoding.EncodeToString(b.ca)},
-			}); err != nil {
-				return err
-			}
-		}
-		time.Sleep(3 * time.Second) // for the API server to see them
-		for sentence, annotations := range map[string]map[string]string{"without annotation": nil, "filled in the answer": annotated} {
-			var took []time.Duration
-			for range n / 3 {
-				target := playground.NewValidating(b.name("policy"), 1, annotations)
-				began := time.Now()
-				if err := b.client.Create(ctx, target, client.DryRunAll); err != nil {
-					return err
-				}
-				took = append(took, time.Since(began))
-				if filled := len(playground.CABundles(target)[0]) > 0; filled != (annotations != nil) {
-					return fmt.Errorf("webhook configuration %s: filled in the answer: %v", sentence, filled)
-				}
-			}
-			row(b.table, fmt.Sprintf("create: webhook configuration %s, %d CABundles", sentence, number), took, milliseconds)
-		}
-	}
-	return errors.Join(b.client.Delete(ctx, keep), b.client.DeleteAllOf(ctx, &v1alpha1.CABundle{}))
 }
 
 // awaitFilled returns once the watch shows target with ca in its caBundle.
