@@ -151,6 +151,36 @@ func (i *installation) takesAway(t *testing.T, name string) {
 			}
 		}
 	}
+	i.takesTheRestAway(t, name)
+}
+
+// takesTheRestAway updates a CRD that does not convert by webhook any more, and of that has nothing but the caBundle.
+func (i *installation) takesTheRestAway(t *testing.T, name string) {
+	t.Helper()
+	for sentence, annotations := range map[string]map[string]string{"asks": playground.FromSecret(namespace, "good"), "asked": nil} {
+		crd := playground.NewCRD(name+sentence, playground.FromSecret(namespace, "good"))
+		i.create(t, crd)
+		eventually(t, "update "+crd.Name, func(ctx context.Context) error {
+			if err := i.client.Get(ctx, client.ObjectKeyFromObject(crd), crd); err != nil {
+				return err
+			}
+			caBundle := crd.Spec.Conversion.Webhook.ClientConfig.CABundle
+			if len(caBundle) == 0 {
+				return fmt.Errorf("it is empty")
+			}
+			crd.Annotations = annotations
+			crd.Spec.Conversion = &apiextensionsv1.CustomResourceConversion{Strategy: apiextensionsv1.NoneConverter, Webhook: &apiextensionsv1.WebhookConversion{
+				ClientConfig: &apiextensionsv1.WebhookClientConfig{CABundle: caBundle},
+			}}
+			return i.client.Update(ctx, crd)
+		})
+		if crd.Spec.Conversion.Webhook != nil {
+			t.Errorf("%s: it is left with %+v", crd.Name, crd.Spec.Conversion.Webhook)
+		}
+		if len(i.warnings.about("caBundle removed: a CustomResourceDefinition")) == 0 {
+			t.Errorf("%s: nobody is told", crd.Name)
+		}
+	}
 }
 
 // outgrows applies object, and then what change makes of it, and returns what is stored in the end.
@@ -173,7 +203,7 @@ func (i *installation) outgrows(t *testing.T, object client.Object, change func(
 	change(object)
 	if output, err = i.control.Kubectl(t.Context(), i.manifest(t, object), append(how, "-f", "-")...); err != nil {
 		t.Errorf("%s, kubectl %v: %v", object.GetName(), how, err)
-	} else if !strings.Contains(output.Stderr, "caBundle removed") && how[len(how)-1] == "--server-side" {
+	} else if _, ok := object.(*apiregistrationv1.APIService); ok && how[len(how)-1] == "--server-side" && !strings.Contains(output.Stderr, "caBundle removed") {
 		t.Errorf("%s, kubectl %v: nobody is told: %q", object.GetName(), how, output.Stderr)
 	}
 	if err := i.client.Get(t.Context(), client.ObjectKeyFromObject(object), stored); err != nil {
