@@ -64,7 +64,8 @@ func NewInjector(kinds []cabundle.Kind, l ledger, s sourceReader, m *metrics.Met
 	return &Injector{kinds: kinds, ledger: l, source: s, reads: semaphore.NewWeighted(maxSourceReads), metrics: m, clock: c}
 }
 
-// Handle answers one request. It is always allowed, with a patch of nothing but caBundle fields, and with a warning
+// Handle answers one request. It is always allowed, with a patch of nothing but caBundle fields (and of the conversion webhook that
+// consists of nothing else any more), and with a warning
 // if the annotation could not be followed. A review without a request is answered with code 400.
 func (i *Injector) Handle(ctx context.Context, req admission.Request) (response admission.Response) {
 	if req.UID == "" {
@@ -95,6 +96,10 @@ func (i *Injector) Handle(ctx context.Context, req admission.Request) (response 
 	}
 	patch, dropped, problem := i.inject(ctx, object, old)
 	response = i.allow(target, patch, problem)
+	if taken, message := cabundle.TakeAway(kind, req.Object.Raw, req.OldObject.Raw); len(taken) > 0 && !object.Deleting {
+		response.Patches = append(response.Patches, taken...)
+		response.Warnings = append(response.Warnings, "caject: "+message)
+	}
 	if padded := cabundle.PaddedAnnotation(object.Annotations); padded != "" {
 		response.Warnings = append(response.Warnings, "caject: "+cabundle.PaddedMessage(padded))
 	}

@@ -8,6 +8,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
+
+	"github.com/caject/caject/cabundle"
 )
 
 // with returns args behind what admission needs.
@@ -172,4 +175,29 @@ func TestLoggingFormats(t *testing.T) {
 		}
 	}
 	setUpLogging(io.Discard, "text", 0)
+}
+
+func TestTheKindsThatPoliciesFill(t *testing.T) {
+	both := []cabundle.Kind{cabundle.MutatingWebhookConfiguration, cabundle.ValidatingWebhookConfiguration}
+	for sentence, test := range map[string]struct {
+		args []string
+		want []cabundle.Kind
+	}{
+		"all":                          {nil, cabundle.Kinds()},
+		"some":                         {[]string{"--admission-policy-kinds=validatingwebhookconfigurations,mutatingwebhookconfigurations"}, both},
+		"none that is switched off":    {[]string{"--enable-mutatingwebhookconfigurations-injectable=false", "--admission-policy-kinds=mutatingwebhookconfigurations,validatingwebhookconfigurations"}, both[1:]},
+		"all that is not switched off": {[]string{"--enable-apiservices-injectable=false", "--enable-customresourcedefinitions-injectable=false"}, both},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			o := defaultOptions()
+			flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+			o.addFlags(flags)
+			if err := flags.Parse(test.args); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, o.policyFills()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
 }

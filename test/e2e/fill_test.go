@@ -9,6 +9,7 @@ import (
 	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -36,6 +37,20 @@ func strict(t *testing.T, values ...string) *installation {
 	return i
 }
 
+// asCaject returns a client whose requests the admission policies take for caject's; every role allows them.
+func (i *installation) asCaject(t *testing.T) client.Client {
+	t.Helper()
+	config := rest.CopyConfig(i.control.Config)
+	config.Impersonate = rest.ImpersonationConfig{
+		UserName: "system:serviceaccount:" + playground.Namespace + ":caject", Groups: []string{"system:masters"},
+	}
+	c, err := playground.NewClient(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // shard publishes entries, by source, and waits until the policies of all kinds fill from them. It publishes a source of its own besides.
 func (i *installation) shard(t *testing.T, name string, entries map[string]string) {
 	t.Helper()
@@ -44,7 +59,9 @@ func (i *installation) shard(t *testing.T, name string, entries map[string]strin
 	for source, entry := range entries {
 		all[source] = entry
 	}
-	i.create(t, playground.NewShard(name, all))
+	if err := i.asCaject(t).Create(t.Context(), playground.NewShard(name, all)); err != nil {
+		t.Fatal(err)
+	}
 	for kind, make := range kinds {
 		eventually(t, fmt.Sprintf("fill %s from shard %s", kind, name), func(ctx context.Context) error {
 			probe := make("probe", map[string]string{cabundle.InjectAnnotation: marker})
@@ -83,7 +100,6 @@ func TestThePoliciesFill(t *testing.T) {
 	t.Parallel()
 	i := strict(t)
 	ca, former, older, foreign := playground.NewCA("ca"), playground.NewCA("former"), playground.NewCA("older"), playground.NewCA("foreign")
-	var none []byte
 	i.shard(t, "one", map[string]string{
 		"secret/e2e/good":    playground.Entry(ca, older, former),
 		"secret/e2e/emptied": playground.Entry(nil, former),
@@ -94,28 +110,7 @@ func TestThePoliciesFill(t *testing.T) {
 	})
 	i.shard(t, "two", map[string]string{"secret/e2e/another": playground.Entry(former)})
 	number := 0
-	for sentence, test := range map[string]struct {
-		source          string
-		held, old, want []byte // nil: absent
-	}{
-		"a field that is absent":                           {"good", nil, nil, ca},
-		"from another shard":                               {"another", nil, nil, former},
-		"what was published before":                        {"good", former, nil, ca},
-		"what was published long before":                   {"good", older, former, ca},
-		"what is published stays":                          {"good", ca, ca, ca},
-		"other certificates stay":                          {"good", foreign, nil, foreign},
-		"other certificates beside it stay":                {"good", append(bytes.Clone(foreign), former...), former, append(bytes.Clone(foreign), former...)},
-		"an update that empties what was published before": {"good", none, former, ca},
-		"an update that empties what is published":         {"good", []byte("\n"), ca, ca},
-		"an update of a placeholder":                       {"good", []byte("\n"), []byte("text"), ca},
-		"a source that is not published":                   {"unknown", nil, nil, nil},
-		"a source of which nothing is to be filled in":     {"emptied", []byte("\n"), nil, []byte("\n")},
-		"nor in the place of what was published before":    {"emptied", former, former, former},
-		"a source whose entry is empty":                    {"empty", []byte("\n"), nil, []byte("\n")},
-		"an entry that is not base64 is left alone":        {"text", nil, nil, nil},
-		"as one whose length no base64 has":                {"uneven", nil, nil, nil},
-		"as one that is padded too much":                   {"padded", []byte("\n"), nil, []byte("\n")},
-	} {
+	for sentence, test := range fillings(ca, former, older, foreign) {
 		for kind, make := range kinds {
 			number++
 			name := fmt.Sprintf("n%d", number)
@@ -135,7 +130,41 @@ func TestThePoliciesFill(t *testing.T) {
 		}
 	}
 
-	// What caject takes for a field without a certificate the policies fill, as far as they can see.
+	i.seesWhatHoldsNone(t, ca)
+	i.fillsMany(t, ca, former, foreign)
+}
+
+// filling is a field that holds something, and held something before the update, or nil for a create or an absent field.
+type filling struct {
+	source          string // in namespace e2e
+	held, old, want []byte
+}
+
+func fillings(ca, former, older, foreign []byte) map[string]filling {
+	return map[string]filling{
+		"a field that is absent":                           {"good", nil, nil, ca},
+		"from another shard":                               {"another", nil, nil, former},
+		"what was published before":                        {"good", former, nil, ca},
+		"what was published long before":                   {"good", older, former, ca},
+		"what is published stays":                          {"good", ca, ca, ca},
+		"other certificates stay":                          {"good", foreign, nil, foreign},
+		"other certificates beside it stay":                {"good", append(bytes.Clone(foreign), former...), former, append(bytes.Clone(foreign), former...)},
+		"an update that empties what was published before": {"good", nil, former, ca},
+		"an update that empties what is published":         {"good", []byte("\n"), ca, ca},
+		"an update of a placeholder":                       {"good", []byte("\n"), []byte("text"), ca},
+		"a source that is not published":                   {"unknown", nil, nil, nil},
+		"a source of which nothing is to be filled in":     {"emptied", []byte("\n"), nil, []byte("\n")},
+		"nor in the place of what was published before":    {"emptied", former, former, former},
+		"a source whose entry is empty":                    {"empty", []byte("\n"), nil, []byte("\n")},
+		"an entry that is not base64 is left alone":        {"text", nil, nil, nil},
+		"as one whose length no base64 has":                {"uneven", nil, nil, nil},
+		"as one that is padded too much":                   {"padded", []byte("\n"), nil, []byte("\n")},
+	}
+}
+
+// seesWhatHoldsNone tries the cases of what holds no certificate.
+func (i *installation) seesWhatHoldsNone(t *testing.T, ca []byte) {
+	t.Helper()
 	for sentence, test := range cabundletest.Held(time.Now()) {
 		for kind, make := range kinds {
 			object := make(strings.ToLower(string(kind)), playground.FromSecret(namespace, "good"))
@@ -151,7 +180,6 @@ func TestThePoliciesFill(t *testing.T) {
 			}
 		}
 	}
-	i.fillsMany(t, ca, former, foreign)
 }
 
 // fillsMany is about objects with several fields.
@@ -186,7 +214,12 @@ func (i *installation) fillsMany(t *testing.T, ca, former, foreign []byte) {
 			}
 		}
 	}
-	// What would come near etcd's limit is left to caject: it says so.
+	i.staysAwayFromTheLimit(t)
+}
+
+// staysAwayFromTheLimit is about objects that would come near etcd's limit: they are left to caject, which says so.
+func (i *installation) staysAwayFromTheLimit(t *testing.T) {
+	t.Helper()
 	var large []byte
 	for n := 0; len(large) < 60<<10; n++ {
 		large = append(large, playground.NewCA(strings.Repeat("x", 60)+fmt.Sprint(n))...)

@@ -19,7 +19,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -279,20 +278,6 @@ func (i *installation) edit(t *testing.T, object client.Object, value []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// asCaject returns a client with the rights of caject.
-func (i *installation) asCaject(t *testing.T) client.WithWatch {
-	t.Helper()
-	config, err := clientcmd.BuildConfigFromFlags("", i.Kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := playground.NewClient(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
 }
 
 // published waits until Secret e2e/name is published, and the policy fills from it: an API server sees a CABundle a little

@@ -35,7 +35,8 @@ whichever order the two act, the same comes of it. */}}
 {{- end -}}
 
 {{/* The kinds that the policies treat alike, as YAML: a list of dicts.
-where is whether the object can hold a caBundle at all, if that is not a matter of its list of webhooks. */}}
+where is whether the object can hold a caBundle at all, if that is not a matter of its list of webhooks; taken is whether what is left of
+it, at takenPath, may be removed where it cannot. */}}
 {{- define "caject.policyKinds" -}}
 - name: webhook-configurations
   group: admissionregistration.k8s.io
@@ -45,13 +46,19 @@ where is whether the object can hold a caBundle at all, if that is not a matter 
   resources: [customresourcedefinitions]
   path: /spec/conversion/webhook/clientConfig/caBundle
   caBundle: spec.?conversion.?webhook.?clientConfig.?caBundle
-  where: object.spec.?conversion.?strategy.orValue('') == 'Webhook' && object.spec.conversion.?webhook.?clientConfig.hasValue()
+  where: (object.spec.?conversion.?strategy.orValue('') == 'Webhook' && object.spec.conversion.?webhook.?clientConfig.hasValue())
+  taken: object.spec.conversion.?strategy.orValue('') != 'Webhook' && !has(object.spec.conversion.webhook.clientConfig.service) && !has(object.spec.conversion.webhook.clientConfig.url) && [object.spec.conversion.webhook.?conversionReviewVersions.orValue(null)].all(versions, versions == null || size(versions) == 0)
+  takenPath: /spec/conversion/webhook
+  takenFrom: a CustomResourceDefinition without conversion webhook
 - name: apiservices
   group: apiregistration.k8s.io
   resources: [apiservices]
   path: /spec/caBundle
   caBundle: spec.?caBundle
-  where: object.spec.?service.hasValue() && !object.spec.?insecureSkipTLSVerify.orValue(false)
+  where: (object.spec.?service.hasValue() && !object.spec.?insecureSkipTLSVerify.orValue(false))
+  taken: "true"
+  takenPath: /spec/caBundle
+  takenFrom: an APIService without service, or with insecureSkipTLSVerify
 {{- end -}}
 
 {{/* The version in which the cluster serves MutatingAdmissionPolicy. */}}
