@@ -25,6 +25,9 @@ type Options struct {
 	Sources []int
 	// Writes is how many writes of each sort are measured, with policies and without.
 	Writes int
+	// Rotations is how often one source is rotated in the end, and Pause is between two of them.
+	Rotations int
+	Pause     time.Duration
 }
 
 // shardBytes is what a shard holds at most, as those of caject do.
@@ -51,7 +54,7 @@ func Run(ctx context.Context, o Options, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, without.Stop()) }()
-	c := &cost{Options: o, entry: playground.Entry(playground.NewCA(published), playground.NewCA("former"))}
+	c := &cost{Options: o, config: with.Config, entry: playground.Entry(playground.NewCA(published), playground.NewCA("former"))}
 	if c.with, err = playground.NewClient(with.Config); err != nil {
 		return err
 	}
@@ -93,6 +96,7 @@ func start(ctx context.Context, dir string, values ...string) (*playground.Contr
 // cost is a run.
 type cost struct {
 	Options
+	config        *rest.Config // of the API server with policies
 	with, without client.Client
 	caject        client.Client // the policies take it for caject's
 	entry         string        // of each source
@@ -104,6 +108,10 @@ func (c *cost) run(ctx context.Context, out io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "sources\tshards\twrite\tn\twithout: p25\tmedian\twith policies: p25\tmedian\tmore: p25\tmedian\t")
 	writes, err := c.prepare(ctx)
+	if err != nil {
+		return err
+	}
+	none, err := heap(ctx, c.config)
 	if err != nil {
 		return err
 	}
@@ -125,7 +133,10 @@ func (c *cost) run(ctx context.Context, out io.Writer) error {
 			fmt.Fprintln(table, "\t")
 		}
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	return c.rotations(ctx, none, out)
 }
 
 // publish publishes so many sources in all, and returns once the policies fill from them.
