@@ -37,7 +37,7 @@ func Inject(now time.Time, object Object, old *Object, source Bundle, combine Co
 		return patch, 0, Expired(source)
 	}
 	wanted := allDesired(now, object, old, source, combine)
-	if object.takes(wanted) {
+	if object.takes(length(wanted)) {
 		return object.patch(wanted), 0, nil
 	}
 	if source.Empty() {
@@ -49,7 +49,7 @@ func Inject(now time.Time, object Object, old *Object, source Bundle, combine Co
 		dropped = max(dropped, n)
 		return bundle
 	})
-	if object.takes(cut) {
+	if object.takes(length(cut)) {
 		return object.patch(cut), dropped, nil
 	}
 	patch, _, _ = Inject(now, object, old, Bundle{}, combine)
@@ -76,9 +76,8 @@ func (o Object) patch(wanted [][]byte) []jsonpatch.Operation {
 	return patch
 }
 
-// takes reports that wanted, PEM, does not make o larger than it may be. What does not grow is no worse than it was.
-func (o Object) takes(wanted [][]byte) bool {
-	total := length(wanted)
+// takes reports that total bytes of PEM in its fields do not make o larger than it may be. What does not grow is no worse than it was.
+func (o Object) takes(total int) bool {
 	growth := base64.StdEncoding.EncodedLen(total) - base64.StdEncoding.EncodedLen(o.held())
 	return growth <= 0 || total <= maxTotalBytes && o.Size+growth <= maxObjectBytes
 }

@@ -53,9 +53,10 @@ func (p Published) Next(bundle Bundle, tidy bool) Published {
 }
 
 // Fills reports whether a policy that reads p fills object: each of its places holds no certificate that a policy can see, or what is
-// or was published, and they are not too many.
+// or was published, they are not too many, and the object does not come near etcd's limit.
 func (p Published) Fills(object Object) bool {
-	if p.CABundle == "" || len(object.Fields) == 0 || len(p.CABundle)*len(object.Fields) >= maxFilledBytes {
+	if p.CABundle == "" || len(object.Fields) == 0 || len(p.CABundle)*len(object.Fields) >= maxFilledBytes ||
+		!object.takes(base64.StdEncoding.DecodedLen(len(p.CABundle))*len(object.Fields)) {
 		return false
 	}
 	return !slices.ContainsFunc(object.Fields, func(field Field) bool {

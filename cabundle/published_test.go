@@ -65,6 +65,7 @@ func TestWhatAPolicyFills(t *testing.T) {
 		"nor the same in another order": {published, fields(concat(b, a)), false, false},
 		"nor what has no place":         {published, fields(), false, false},
 		"nor if nothing is published":   {Published{}, fields(nil), false, true},
+		"nor a CRD that is large":       {published, Object{Size: 1_500_000, Fields: make([]Field, 1)}, false, false},
 		"nor too many places":           {published, fields(make([][]byte, maxFilledBytes/len(published.CABundle)+1)...), false, false},
 	} {
 		t.Run(sentence, func(t *testing.T) {

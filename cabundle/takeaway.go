@@ -17,7 +17,9 @@ func TakeAway(kind Kind, raw, old []byte) (patch []jsonpatch.Operation, message 
 	if !asks(kind, raw) && !asks(kind, old) {
 		return nil, ""
 	}
-	remove := func(path string) []jsonpatch.Operation { return []jsonpatch.Operation{jsonpatch.NewOperation("remove", path, nil)} }
+	remove := func(path string) []jsonpatch.Operation {
+		return []jsonpatch.Operation{jsonpatch.NewOperation("remove", path, nil)}
+	}
 	switch kind {
 	case APIService:
 		now := gjson.GetBytes(raw, "spec")

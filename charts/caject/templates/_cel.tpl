@@ -36,7 +36,8 @@ whichever order the two act, the same comes of it. */}}
 
 {{/* The kinds that the policies treat alike, as YAML: a list of dicts.
 where is whether the object can hold a caBundle at all, if that is not a matter of its list of webhooks; taken is whether what is left of
-it, at takenPath, may be removed where it cannot. */}}
+it, at takenPath, may be removed where it cannot; most is how much base64 is filled in: a CRD may be near etcd's limit, which no expression
+can see, and somebody else's request must not be pushed over it. Before caject asks for it, it has looked. */}}
 {{- define "caject.policyKinds" -}}
 - name: webhook-configurations
   group: admissionregistration.k8s.io
@@ -45,6 +46,7 @@ it, at takenPath, may be removed where it cannot. */}}
   group: apiextensions.k8s.io
   resources: [customresourcedefinitions]
   path: /spec/conversion/webhook/clientConfig/caBundle
+  most: "(request.?options.?fieldManager.orValue('') == 'caject-policy' ? 1000000 : 24000)"
   caBundle: spec.?conversion.?webhook.?clientConfig.?caBundle
   where: (object.spec.?conversion.?strategy.orValue('') == 'Webhook' && object.spec.conversion.?webhook.?clientConfig.hasValue())
   taken: object.spec.conversion.?strategy.orValue('') != 'Webhook' && !has(object.spec.conversion.webhook.clientConfig.service) && !has(object.spec.conversion.webhook.clientConfig.url) && [object.spec.conversion.webhook.?conversionReviewVersions.orValue(null)].all(versions, versions == null || size(versions) == 0)
