@@ -148,8 +148,10 @@ func (g *group) withdraw() error {
 func (s *stage) unnamed(ctx context.Context, groups []*group) error {
 	named := map[string]bool{}
 	for _, g := range groups {
-		ref, ok, problem := cabundle.ReferenceOf(g.cells[last].object.GetAnnotations())
-		if ok && problem == nil {
+		if g.cells[last].object == nil {
+			continue // what is wrong is noted
+		}
+		if ref, ok, problem := cabundle.ReferenceOf(g.cells[last].object.GetAnnotations()); ok && problem == nil {
 			named[ref.PublishedName()] = true
 		}
 	}
@@ -192,7 +194,7 @@ func (g *group) noteAll(err error) {
 
 // each runs what for each group, some of them at a time, and notes its error in the cells.
 func each(ctx context.Context, groups []*group, what func(*group, context.Context) error) {
-	const atOnce = 64
+	const atOnce = 24
 	turn := make(chan struct{}, atOnce)
 	var all sync.WaitGroup
 	for _, g := range groups {

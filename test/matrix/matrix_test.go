@@ -31,7 +31,7 @@ import (
 
 const (
 	// patience is how long anything may take; no test is about time.
-	patience = 30 * time.Second
+	patience = time.Minute
 	// interval is the replicas' --resync-interval.
 	interval = 5 * time.Second
 	// calm is for how long nothing is written before the quiet span begins, and restless how long that may take to come.
