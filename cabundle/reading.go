@@ -12,6 +12,8 @@ import (
 type Reading struct {
 	// Bundle holds the source's certificates. It is empty if Problem is not nil.
 	Bundle Bundle
+	// LeftOut names certificates of the source that are not in Bundle, since Go cannot parse them: see ParseSource.
+	LeftOut []string
 	// Problem says why there are none; nil if there are.
 	Problem *Problem
 	// Version is the resourceVersion of the Secret as a number; for a Certificate the larger one of the Certificate's and its

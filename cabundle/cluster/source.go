@@ -106,8 +106,8 @@ func (s *Sources) readSecret(ctx context.Context, namespace, name string, allows
 			Remedy: "let its issuer fill it in",
 		}
 	default:
-		bundle, problem := cabundle.ParseSource(ca)
-		reading.Bundle, reading.Problem = bundle, in(object, problem)
+		bundle, leftOut, problem := cabundle.ParseSource(ca)
+		reading.Bundle, reading.LeftOut, reading.Problem = bundle, leftOut, in(object, problem)
 	}
 	return reading
 }
@@ -161,8 +161,8 @@ func (s *Sources) readAPIServerCA() cabundle.Reading {
 			Remedy: "give caject a kubeconfig or service account that names it",
 		}}
 	}
-	bundle, problem := cabundle.ParseSource(ca)
-	return cabundle.Reading{Bundle: bundle, Problem: in(object, problem)}
+	bundle, leftOut, problem := cabundle.ParseSource(ca)
+	return cabundle.Reading{Bundle: bundle, LeftOut: leftOut, Problem: in(object, problem)}
 }
 
 // Version returns the resourceVersion of an object as a number, or 0 if it is none. Of two states of objects of one kind the later one
