@@ -48,6 +48,14 @@ func (r Reading) Outcome() string {
 	return outcome
 }
 
+// Said returns what people are told of a reading beside its Outcome: why there are no certificates, or which are left out.
+func (r Reading) Said() string {
+	if r.Problem != nil {
+		return r.Problem.Error()
+	}
+	return strings.Join(r.LeftOut, "; ")
+}
+
 // maxFingerprints is how many fingerprints one annotation may name. A ca.crt of MaxSourceBytes holds about as many certificates.
 const maxFingerprints = 64
 

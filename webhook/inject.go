@@ -93,26 +93,36 @@ func (i *Injector) Handle(ctx context.Context, req admission.Request) (response 
 		parsed := cabundle.ParseObject(kind, req.OldObject.Raw)
 		old = &parsed
 	}
-	patch, dropped, problem := i.inject(ctx, object, old)
-	response = i.allow(target, patch, problem)
+	answer := i.inject(ctx, object, old)
+	response = i.allow(target, answer.patch, answer.problem)
 	if padded := cabundle.PaddedAnnotation(object.Annotations); padded != "" {
 		response.Warnings = append(response.Warnings, "caject: "+cabundle.PaddedMessage(padded))
 	}
-	if dropped > 0 {
-		response.Warnings = append(response.Warnings, "caject: "+cabundle.DroppedMessage(dropped))
+	if len(answer.leftOut) > 0 {
+		response.Warnings = append(response.Warnings, "caject: "+cabundle.LeftOutMessage(answer.leftOut))
+	}
+	if answer.dropped > 0 {
+		response.Warnings = append(response.Warnings, "caject: "+cabundle.DroppedMessage(answer.dropped))
 	}
 	return response
 }
 
-// inject decides what to change in object, and says why if that is not all that its annotation asks for, and how many
-// certificates were dropped for want of room.
-func (i *Injector) inject(ctx context.Context, object cabundle.Object, old *cabundle.Object) ([]jsonpatch.Operation, int, *cabundle.Problem) {
+// answer is what to change in an object, and what to say of it.
+type answer struct {
+	patch   []jsonpatch.Operation
+	problem *cabundle.Problem // why that is not all that its annotation asks for
+	dropped int               // how many certificates were dropped for want of room
+	leftOut []string          // see cabundle.Reading
+}
+
+// inject decides what to change in object.
+func (i *Injector) inject(ctx context.Context, object cabundle.Object, old *cabundle.Object) answer {
 	ref, annotated, problem := cabundle.ReferenceOf(object.Annotations)
 	if !annotated || object.Deleting {
-		return nil, 0, nil
+		return answer{}
 	}
 	if notInjectable := object.NotInjectableProblem(); problem == nil && notInjectable != nil {
-		return nil, 0, notInjectable
+		return answer{problem: notInjectable}
 	}
 	reading := cabundle.Reading{Problem: problem}
 	if problem == nil {
@@ -123,7 +133,7 @@ func (i *Injector) inject(ctx context.Context, object cabundle.Object, old *cabu
 	if reading.Problem != nil {
 		unfilled = reading.Problem
 	}
-	return patch, dropped, unfilled
+	return answer{patch: patch, problem: unfilled, dropped: dropped, leftOut: reading.LeftOut}
 }
 
 // read reads ref, once there is room for it. Waiting and reading together take at most sourceTimeout.
