@@ -95,6 +95,9 @@ func (i *Injector) Handle(ctx context.Context, req admission.Request) (response 
 	}
 	answer := i.inject(ctx, object, old)
 	response = i.allow(target, answer.patch, answer.problem)
+	if key, meant := cabundle.MisspeltAnnotation(object.Annotations); key != "" {
+		response.Warnings = append(response.Warnings, "caject: "+cabundle.MisspeltMessage(key, meant))
+	}
 	if padded := cabundle.PaddedAnnotation(object.Annotations); padded != "" {
 		response.Warnings = append(response.Warnings, "caject: "+cabundle.PaddedMessage(padded))
 	}

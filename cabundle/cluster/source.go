@@ -69,6 +69,15 @@ type optIn struct {
 	annotation, value string // that would give it
 }
 
+// remedy says how the owner of a Secret that has not given it can, and what they have done in its place.
+func (o optIn) remedy(secret *corev1.Secret) string {
+	remedy := fmt.Sprintf("its owner can, with the annotation %s: %q", o.annotation, o.value)
+	if mistake := cabundle.OptInMistake(o.annotation, o.value, secret.Annotations, secret.Labels); mistake != "" {
+		remedy += "; " + mistake
+	}
+	return remedy
+}
+
 // directly is the opt-in of a Secret that a target names itself.
 var directly = optIn{cabundle.AllowsDirectInjection, cabundle.AllowDirectInjectionAnnotation, "true"}
 
@@ -97,7 +106,7 @@ func (s *Sources) readSecret(ctx context.Context, namespace, name string, allows
 		reading.Problem = &cabundle.Problem{
 			Reason: cabundle.SourceNotAllowed,
 			Detail: object + " does not allow it",
-			Remedy: fmt.Sprintf("its owner can, with the annotation %s: %q", allows.annotation, allows.value),
+			Remedy: allows.remedy(&secret),
 		}
 	case !holdsCA:
 		reading.Problem = &cabundle.Problem{
