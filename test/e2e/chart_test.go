@@ -76,7 +76,7 @@ func TestAProcessThatHangsIsNotWaitedFor(t *testing.T) {
 	for _, test := range []struct {
 		values    []string
 		pod, hung int64 // grace periods
-	}{{nil, 30, 10}, {[]string{"preStopSeconds=60"}, 85, 65}, {[]string{"preStopSeconds=0"}, 25, 5}} {
+	}{{nil, 30, 10}, {[]string{"preStopSeconds=20"}, 45, 25}, {[]string{"preStopSeconds=0"}, 25, 5}} {
 		var deployment appsv1.Deployment
 		render(t, "deployment.yaml", &deployment, test.values...)
 		pod, container := deployment.Spec.Template.Spec, deployment.Spec.Template.Spec.Containers[0]
