@@ -15,8 +15,6 @@ import (
 // of every target, and the API server refuses the person's own request if that passes etcd's limit.
 const MaxSourceBytes = 64 << 10
 
-const certificateBlock = "CERTIFICATE"
-
 // Bundle is an ordered list of certificates. The zero value is empty.
 type Bundle struct {
 	certificates []*x509.Certificate
@@ -24,25 +22,26 @@ type Bundle struct {
 
 // ParseSource reads a source's ca.crt (PEM). It is strict, since the result is copied to objects that everybody can
 // read: anything but CERTIFICATE blocks, headers in them included, refuses the whole, as does a block that cannot be
-// decoded. Text between the blocks is accepted and dropped. The Problem is of reason SourceInvalid or
-// SourceTooLarge; its Detail begins with "ca.crt" for the caller to prefix with the object.
-func ParseSource(ca []byte) (Bundle, *Problem) {
+// decoded. Text between the blocks is accepted and dropped.
+//
+// A certificate that Go cannot parse, and so the API server neither, is left out, if there are others. leftOut names it by its place and
+// the cause, such as "certificate 2 of 3: negative serial number".
+//
+// The Problem is of reason SourceInvalid or SourceTooLarge; its Detail begins with "ca.crt" for the caller to prefix with the object.
+// Nothing of what is in ca is repeated in it or in leftOut.
+func ParseSource(ca []byte) (bundle Bundle, leftOut []string, problem *Problem) {
 	if len(ca) > MaxSourceBytes {
-		return Bundle{}, tooLarge(len(ca))
+		return Bundle{}, nil, tooLarge(len(ca))
 	}
-	bundle, wrong := parseStrict(ca)
-	if wrong != "" {
-		return Bundle{}, &Problem{
-			Reason: SourceInvalid,
-			Detail: "ca.crt " + wrong,
-			Remedy: "only PEM blocks of type CERTIFICATE may be in it",
-		}
+	bundle, leftOut, wrong := parseStrict(ca)
+	if wrong != nil {
+		return Bundle{}, nil, &Problem{Reason: SourceInvalid, Detail: "ca.crt " + wrong.detail, Remedy: wrong.remedy}
 	}
 	// With long lines, or without line ends, it is shorter than what is written.
 	if size := len(bundle.PEM()); size > MaxSourceBytes {
-		return Bundle{}, tooLarge(size)
+		return Bundle{}, nil, tooLarge(size)
 	}
-	return bundle, nil
+	return bundle, leftOut, nil
 }
 
 func tooLarge(size int) *Problem {
@@ -54,45 +53,31 @@ func tooLarge(size int) *Problem {
 }
 
 // parseStrict reads PEM that holds certificates and nothing else but text between them, or says what is wrong.
-func parseStrict(ca []byte) (Bundle, string) {
-	invalid := func(format string, args ...any) (Bundle, string) {
-		return Bundle{}, fmt.Sprintf(format, args...)
+func parseStrict(ca []byte) (bundle Bundle, leftOut []string, wrong *fault) {
+	blocks, wrong := scanPEM(ca)
+	if wrong == nil && len(blocks) == 0 {
+		wrong = noBlock(ca)
 	}
-	var bundle Bundle
-	// pem.Decode passes over a block that it cannot read, so they are counted by their first line.
-	begun := bytes.Count(ca, []byte("-----BEGIN"))
-	for n := 1; ; n++ {
-		var block *pem.Block
-		if block, ca = pem.Decode(ca); block == nil {
-			break
-		}
-		begun--
-		if block.Type != certificateBlock {
-			return invalid("holds a block of type %q", shorten(block.Type))
-		}
-		if len(block.Headers) > 0 {
-			return invalid("has PEM headers in block %d", n)
-		}
-		certificate, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return invalid("block %d is not a certificate (%v)", n, err)
-		}
-		bundle.certificates = append(bundle.certificates, certificate)
+	if wrong != nil {
+		return Bundle{}, nil, wrong
 	}
-	if begun > 0 {
-		return invalid("holds a PEM block that cannot be decoded")
+	ders := make([][]byte, len(blocks))
+	for i, block := range blocks {
+		if ders[i], wrong = block.decode(i + 1); wrong != nil {
+			return Bundle{}, nil, wrong
+		}
 	}
-	if bundle.Empty() {
-		return invalid("holds no certificate")
+	if bundle, leftOut = parseAll(ders); bundle.Empty() {
+		return Bundle{}, nil, faultf("have it issued anew", "holds no certificate that the API server can read: %s", listed(leftOut))
 	}
-	return bundle, ""
+	return bundle, leftOut, nil
 }
 
 // is reports that caBundle (PEM) holds the certificates of b, in the same order, and nothing else but text between
 // them. Then it is as good as b's own PEM, and not to be written for the sake of a comment or a line end.
 func (b Bundle) is(caBundle []byte) bool {
-	held, wrong := parseStrict(caBundle)
-	return wrong == "" && slices.EqualFunc(held.certificates, b.certificates, (*x509.Certificate).Equal)
+	held, leftOut, wrong := parseStrict(caBundle)
+	return wrong == nil && len(leftOut) == 0 && slices.EqualFunc(held.certificates, b.certificates, (*x509.Certificate).Equal)
 }
 
 // ParseExisting reads what a caBundle field holds (PEM). It is lenient: of a partly damaged value the good

@@ -2,10 +2,7 @@ package cabundle
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/pem"
-	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -27,72 +24,6 @@ func expiredCA(name string) []byte {
 }
 
 func concat(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
-
-func TestParseSource(t *testing.T) {
-	a, b := ca("a"), ca("b")
-	block, _ := pem.Decode(a)
-	tests := map[string]struct {
-		in      []byte
-		want    []byte // PEM; nil if refused
-		reason  Reason
-		message string
-	}{
-		"one certificate":                 {in: a, want: a},
-		"two certificates keep order":     {in: concat(b, a), want: concat(b, a)},
-		"text around blocks is dropped":   {in: concat([]byte("# a\n"), a, []byte("# b\n"), b, []byte("\n\n")), want: concat(a, b)},
-		"Windows line ends":               {in: bytes.ReplaceAll(a, []byte("\n"), []byte("\r\n")), want: a},
-		"an expired certificate":          {in: expiredCA("old"), want: nil, reason: ""},
-		"a private key":                   {in: cabundletest.PrivateKey(), reason: SourceInvalid, message: `holds a block of type "EC PRIVATE KEY"`},
-		"a private key behind":            {in: concat(a, cabundletest.PrivateKey()), reason: SourceInvalid, message: `holds a block of type "EC PRIVATE KEY"`},
-		"a public key":                    {in: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: []byte{1}}), reason: SourceInvalid, message: "PUBLIC KEY"},
-		"a trusted certificate":           {in: pem.EncodeToMemory(&pem.Block{Type: "TRUSTED CERTIFICATE", Bytes: block.Bytes}), reason: SourceInvalid, message: "TRUSTED CERTIFICATE"},
-		"headers in a block":              {in: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Headers: map[string]string{"k": "v"}, Bytes: block.Bytes}), reason: SourceInvalid, message: "has PEM headers in block 1"},
-		"nothing":                         {in: nil, reason: SourceInvalid, message: "holds no certificate"},
-		"white space":                     {in: []byte(" \n\t\n"), reason: SourceInvalid, message: "holds no certificate"},
-		"garbage":                         {in: []byte("garbage"), reason: SourceInvalid, message: "holds no certificate"},
-		"bare DER":                        {in: block.Bytes, reason: SourceInvalid, message: "holds no certificate"},
-		"a block that is no certificate":  {in: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")}), reason: SourceInvalid, message: "block 1 is not a certificate"},
-		"a truncated block":               {in: a[:len(a)-30], reason: SourceInvalid, message: "cannot be decoded"},
-		"a truncated block behind":        {in: concat(a, b[:len(b)-30]), reason: SourceInvalid, message: "cannot be decoded"},
-		"a key in a damaged block":        {in: concat(a, []byte("-----BEGIN EC PRIVATE KEY-----\n!!!\n-----END EC PRIVATE KEY-----\n")), reason: SourceInvalid, message: "cannot be decoded"},
-		"too large once it has line ends": {in: singleLines(MaxSourceBytes - 100), reason: SourceTooLarge, message: "more than 65536"},
-		"too large":                       {in: bytes.Repeat(a, MaxSourceBytes/len(a)+1), reason: SourceTooLarge, message: "more than 65536"},
-		"just not too large":              {in: bytes.Repeat([]byte("\n"), MaxSourceBytes), reason: SourceInvalid, message: "no certificate"},
-	}
-	for sentence, test := range tests {
-		t.Run(sentence, func(t *testing.T) {
-			got, problem := ParseSource(test.in)
-			if test.reason == "" {
-				if problem != nil {
-					t.Fatalf("refused: %v", problem)
-				}
-				if test.want != nil && !bytes.Equal(got.PEM(), test.want) {
-					t.Error(cmp.Diff(string(test.want), string(got.PEM())))
-				}
-				return
-			}
-			if problem == nil || problem.Reason != test.reason || !strings.Contains(problem.Detail, test.message) {
-				t.Errorf("problem is %+v, not %s: …%s…", problem, test.reason, test.message)
-			}
-			if !got.Empty() {
-				t.Error("a refused source gave certificates")
-			}
-		})
-	}
-}
-
-func TestProblemsHoldNothingOfTheSource(t *testing.T) {
-	secret := "c2VjcmV0c2VjcmV0c2VjcmV0"
-	for _, in := range []string{
-		secret,
-		"-----BEGIN CERTIFICATE-----\n" + secret + "\n-----END CERTIFICATE-----\n",
-		"-----BEGIN PRIVATE KEY-----\n" + secret + "\n-----END PRIVATE KEY-----\n",
-	} {
-		if _, problem := ParseSource([]byte(in)); problem == nil || strings.Contains(problem.Error(), "secret") || strings.Contains(problem.Error(), secret) {
-			t.Errorf("problem of %q is %v", in, problem)
-		}
-	}
-}
 
 func TestParseExistingKeepsWhatIsGood(t *testing.T) {
 	a, b := ca("a"), ca("b")
@@ -154,18 +85,5 @@ func TestExpiryIsTheLastMomentOfValidity(t *testing.T) {
 	}
 	if !ParseExisting(until).Unexpired(now.Add(time.Second)).Empty() {
 		t.Error("a certificate is kept after notAfter")
-	}
-}
-
-// singleLines returns at most size bytes of PEM, the base64 of each certificate on one line.
-func singleLines(size int) []byte {
-	var all []byte
-	for n := 0; ; n++ {
-		block, _ := pem.Decode(ca(fmt.Sprintf("%0200d", n)))
-		one := "-----BEGIN CERTIFICATE-----\n" + base64.StdEncoding.EncodeToString(block.Bytes) + "\n-----END CERTIFICATE-----\n"
-		if len(all)+len(one) > size {
-			return all
-		}
-		all = append(all, one...)
 	}
 }

@@ -65,6 +65,8 @@ func TestTheChartHasOurConstants(t *testing.T) {
 		"annotations that a hint looks at":     {`'((?:caject|cert-manager)\.io/[a-z-]+)'`, chart["hints.yaml"], onSecrets},
 		"annotations that name a source":       {`'((?:caject|cert-manager)\.io/[a-z-]+)'`, chart["_helpers.tpl"], onTargets},
 		"annotations that are warned of":       {`'((?:caject|cert-manager)\.io/[a-z-]+)'`, chart["warnings.yaml"], onTargets},
+		"annotations that are meant":           {`'((?:caject|cert-manager)\.io/[a-z-]+)'`, chart["misspelt.yaml"], onTargets},
+		"the pattern of what is misspelt":      {`(?m)^(\(\?i\).*)$`, chart["_helpers.tpl"], []string{misspeltPattern}},
 		"the limit of caBundles in one object": {`< (\d{4,})`, chart["policy.yaml"], []string{strconv.Itoa(maxFilledBytes)}},
 	}
 	for sentence, test := range tests {

@@ -19,7 +19,7 @@ func FuzzInject(f *testing.F) {
 		f.Add(string(kindOf(f, manifest)), manifest, []byte("\n"))
 	}
 	valid := fuzzCA(f, "valid")
-	source, problem := cabundle.ParseSource(valid)
+	source, _, problem := cabundle.ParseSource(valid)
 	if problem != nil {
 		f.Fatal(problem)
 	}

@@ -182,7 +182,7 @@ func TestWhatWouldBeTooLargeIsNotFilled(t *testing.T) {
 	for i := 0; len(big) < 50_000; i++ {
 		big = append(big, ca(fmt.Sprint(i))...)
 	}
-	source, problem := ParseSource(big)
+	source, _, problem := ParseSource(big)
 	if problem != nil {
 		t.Fatal(problem)
 	}

@@ -17,7 +17,7 @@ type Object struct {
 	ResourceVersion string
 	// Generation counts the changes of the spec; APIServices have none (0).
 	Generation int64
-	// Annotations holds only those that ask for injection.
+	// Annotations holds only those that ask for injection, or were meant to: see MisspeltAnnotation.
 	Annotations map[string]string
 	// Deleting is true once the object has a deletionTimestamp.
 	Deleting bool
@@ -56,7 +56,7 @@ func ParseObject(kind Kind, raw []byte) Object {
 	}
 	// Only the value of a wanted key is unescaped: last-applied-configuration can be as large as the object.
 	metadata.Get("annotations").ForEach(func(key, value gjson.Result) bool {
-		if name := key.String(); AsksForInjection(name) {
+		if name := key.String(); AsksForInjection(name) || misspeltSource.MatchString(name) {
 			object.Annotations[name] = value.String()
 		}
 		return true

@@ -12,6 +12,8 @@ import (
 type Reading struct {
 	// Bundle holds the source's certificates. It is empty if Problem is not nil.
 	Bundle Bundle
+	// LeftOut names certificates of the source that are not in Bundle, since Go cannot parse them: see ParseSource.
+	LeftOut []string
 	// Problem says why there are none; nil if there are.
 	Problem *Problem
 	// Version is the resourceVersion of the Secret as a number; for a Certificate the larger one of the Certificate's and its
@@ -44,6 +46,14 @@ func (r Reading) Outcome() string {
 	add(" -", r.Distrusted)
 	add(" +", r.TrustedAgain)
 	return outcome
+}
+
+// Said returns what people are told of a reading beside its Outcome: why there are no certificates, or which are left out.
+func (r Reading) Said() string {
+	if r.Problem != nil {
+		return r.Problem.Error()
+	}
+	return strings.Join(r.LeftOut, "; ")
 }
 
 // maxFingerprints is how many fingerprints one annotation may name. A ca.crt of MaxSourceBytes holds about as many certificates.

@@ -25,7 +25,36 @@ func TestReferenceOf(t *testing.T) {
 			if got := PaddedAnnotation(test.Annotations); got != test.Padded {
 				t.Errorf("white space is seen around the value of %q", got)
 			}
+			if key, meant := MisspeltAnnotation(test.Annotations); key != test.Misspelt || meant != test.Meant {
+				t.Errorf("%q is taken for %q", key, meant)
+			}
 		})
+	}
+}
+
+func TestWhatIsDoneInPlaceOfAnOptIn(t *testing.T) {
+	type set = map[string]string
+	tests := map[string]struct {
+		annotation, value   string
+		annotations, labels set
+		want                string
+	}{
+		"nothing":                        {AllowDirectInjectionAnnotation, "true", nil, nil, ""},
+		"other annotations and labels":   {AllowDirectInjectionAnnotation, "true", set{"a": "true"}, set{"b": "true"}, ""},
+		"True":                           {AllowDirectInjectionAnnotation, "true", set{AllowDirectInjectionAnnotation: "True"}, nil, "the annotation has another value"},
+		"a label":                        {AllowDirectInjectionAnnotation, "true", nil, set{AllowDirectInjectionAnnotation: "true"}, "it is set as a label, which does not count"},
+		"a label of the other word":      {AllowDirectInjectionAnnotation, "true", nil, set{AllowInjectionAnnotation: "true"}, "it is set as a label, which does not count"},
+		"a label that is false":          {AllowDirectInjectionAnnotation, "true", nil, set{AllowDirectInjectionAnnotation: "false"}, ""},
+		"of cert-manager 0.10":           {AllowDirectInjectionAnnotation, "true", set{"certmanager.k8s.io/allow-direct-injection": "true"}, nil, "annotation certmanager.k8s.io/allow-direct-injection does not count"},
+		"not direct":                     {AllowDirectInjectionAnnotation, "true", set{"caject.io/allow-injection": "true"}, nil, "annotation caject.io/allow-injection does not count"},
+		"another Certificate":            {CertificateNameAnnotation, "a", set{CertificateNameAnnotation: "b"}, nil, "the annotation has another value"},
+		"a Certificate, as a label":      {CertificateNameAnnotation, "a", nil, set{CertificateNameAnnotation: "a"}, "it is set as a label, which does not count"},
+		"the opt-in that is not its own": {CertificateNameAnnotation, "a", set{"certmanager.k8s.io/allow-direct-injection": "true"}, nil, ""},
+	}
+	for sentence, test := range tests {
+		if got := OptInMistake(test.annotation, test.value, test.annotations, test.labels); got != test.want {
+			t.Errorf("%s: %q", sentence, got)
+		}
 	}
 }
 

@@ -102,7 +102,7 @@ func TestANextAuthoritySurvivesTheSecret(t *testing.T) {
 
 func TestAnAuthorityIsFitForCABundles(t *testing.T) {
 	data := dataOf(t, newTestAuthority(t, now))
-	if _, problem := cabundle.ParseSource(data[trustedKey]); problem != nil {
+	if _, _, problem := cabundle.ParseSource(data[trustedKey]); problem != nil {
 		t.Error("caject would refuse its own CA:", problem)
 	}
 }

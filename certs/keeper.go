@@ -41,14 +41,15 @@ type Options struct {
 	// Secret holds the CA. caject may get, update and apply it.
 	Secret types.NamespacedName
 	// Configurations are our own webhook configurations. The first one must be there; of the others, those that are there
-	// count. None means that nothing says whether callers trust us: then a leaf is served as soon as it is made.
+	// count. None means that nothing says whether callers trust us: then they are taken to trust what the Secret has in ca.crt.
 	Configurations []cabundle.Target
 	// Names are the DNS names or IP addresses under which we are called.
 	Names []string
 	// CALifetime and LeafLifetime are how long a certificate is made for; each is renewed at two thirds.
 	CALifetime, LeafLifetime time.Duration
 	// TrustDelay is for how long our Configurations must have held a CA until leaves of it are served: the API servers of a
-	// control plane learn of it each for itself.
+	// control plane learn of it each for itself. Without Configurations it is for how long the CA must have been in ca.crt: callers have
+	// a copy of it that is some time behind.
 	TrustDelay time.Duration
 	// Clock is compared with the API server's. Without it, the local one is taken to agree.
 	Clock *ServerClock
@@ -86,7 +87,7 @@ func NewKeeper(o Options, c client.Client, t targetReader, clk clock.WithTicker)
 	k := &Keeper{
 		options: o,
 		store:   &store{client: c, name: o.Secret, events: o.Events, clock: server},
-		witness: atOnce{},
+		witness: &unseen{clock: clk},
 		server:  server,
 		clock:   clk,
 		wake:    make(chan struct{}, 1),
@@ -178,6 +179,7 @@ func (k *Keeper) lookAtAuthority(ctx context.Context) error {
 	}
 	changed := k.authority == nil || k.authority.trusted.Digest() != found.trusted.Digest()
 	k.authority = found
+	k.witness.published(found.trusted)
 	if changed && k.options.Changed != nil {
 		k.options.Changed(cabundle.Reference{
 			Kind: cabundle.Secret, Namespace: k.options.Secret.Namespace, Name: k.options.Secret.Name,

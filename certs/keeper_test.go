@@ -264,23 +264,3 @@ func TestTheLastLeafOfACAIsFollowedByOneOfTheNext(t *testing.T) {
 		}
 	}
 }
-
-// TestCallersOfMetricsAreTakenToTrustAtOnce has no configuration say what they trust.
-func TestCallersOfMetricsAreTakenToTrustAtOnce(t *testing.T) {
-	keeping(t, func(t *testing.T, k *kept) {
-		keeper := NewKeeper(Options{Names: []string{"metrics.ns.svc"}, CALifetime: 24 * time.Hour, LeafLifetime: time.Hour}, nil, nil, clock.RealClock{})
-		keeper.store, k.Keeper = k.secret, keeper
-		if err := k.Ready(nil); err == nil {
-			t.Error("it is ready before there is a certificate")
-		}
-		k.serves(t, "the first", k.secret.authority)
-		k.secret.authority.next = &newTestAuthority(t, now).pair
-		k.look(t.Context())
-		k.look(t.Context())
-		if !k.secret.asked.trusted[k.secret.authority.next.fingerprint()] {
-			t.Error("the next CA has to wait")
-		}
-		k.secret.authority = newTestAuthority(t, now)
-		k.serves(t, "another CA", k.secret.authority)
-	})
-}

@@ -12,6 +12,10 @@ import (
 	"time"
 )
 
+// leafName is not the name of a CA, nor that of CAs that were made before they had one of their own: where issuer and subject are the same,
+// OpenSSL takes a certificate for self-signed, and Go does not say in it whose key has signed it.
+const leafName = "caject server"
+
 // leaf returns a new serving certificate for names (DNS names, or IP addresses), valid from now for lifetime but not
 // longer than the CA.
 func (a *authority) leaf(now time.Time, names []string, lifetime time.Duration) (*tls.Certificate, error) {
@@ -20,7 +24,7 @@ func (a *authority) leaf(now time.Time, names []string, lifetime time.Duration) 
 		return nil, fmt.Errorf("make leaf key: %w", err)
 	}
 	template := &x509.Certificate{
-		Subject:     pkix.Name{CommonName: "caject"},
+		Subject:     pkix.Name{CommonName: leafName},
 		NotBefore:   now.Add(-backdate),
 		NotAfter:    now.Add(lifetime),
 		KeyUsage:    x509.KeyUsageDigitalSignature,

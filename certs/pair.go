@@ -33,7 +33,7 @@ func newPair(now time.Time, lifetime time.Duration) (*pair, error) {
 		return nil, fmt.Errorf("make CA key: %w", err)
 	}
 	template := &x509.Certificate{
-		Subject:               pkix.Name{CommonName: "caject"},
+		Subject:               pkix.Name{CommonName: "caject CA"},
 		NotBefore:             now.Add(-backdate),
 		NotAfter:              now.Add(lifetime),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,

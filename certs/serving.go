@@ -8,8 +8,9 @@ import (
 )
 
 var (
-	errNoLeaf  = errors.New("there is no serving certificate yet")
-	errNotSeen = errors.New("a new certificate waits, the one of before is served: callers are not seen to trust the CA that signs now")
+	errNoLeaf       = errors.New("there is no serving certificate yet")
+	errNotPublished = errors.New(trustedKey + " does not hold the CA of the certificate that is served")
+	errNotSeen      = errors.New("a new certificate waits, the one of before is served: callers are not seen to trust the CA that signs now")
 )
 
 // changeLeaf makes a leaf where there is none, where the one there is due, or where another CA has taken over. A leaf

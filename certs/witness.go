@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +22,8 @@ type witness interface {
 	look(context.Context) error
 	// since returns since when all callers are seen to trust ca; ok is false if they are not now.
 	since(ca *x509.Certificate) (at time.Time, ok bool)
+	// published tells the witness what ca.crt holds: callers that are not seen read it.
+	published(cabundle.Bundle)
 	// anywhere returns the CAs that some caller trusts.
 	anywhere() cabundle.Bundle
 	// verify returns why callers would not accept leaf at now, or nil if they would. There may be no leaf.
@@ -29,18 +32,51 @@ type witness interface {
 	vouched() string
 }
 
-// atOnce is the witness of callers whose trust nobody tells us, such as those of metrics: they are taken to trust every CA at once.
-type atOnce struct{}
+// unseen is the witness of callers whose trust nobody tells us, such as those of metrics: they are taken to read ca.crt, and to trust
+// what it holds.
+type unseen struct {
+	clock clock.PassiveClock
+	held  atomic.Pointer[cabundle.Bundle]
+	first map[string]time.Time // since when each CA is in ca.crt, by fingerprint, as far as this process has seen
+}
 
-func (atOnce) look(context.Context) error                { return nil }
-func (atOnce) since(*x509.Certificate) (time.Time, bool) { return time.Time{}, true }
-func (atOnce) anywhere() cabundle.Bundle                 { return cabundle.Bundle{} }
-func (atOnce) vouched() string                           { return "there is a serving certificate" }
-func (atOnce) verify(_ time.Time, l *tls.Certificate) error {
-	if l == nil {
+func (u *unseen) look(context.Context) error { return nil }
+func (u *unseen) anywhere() cabundle.Bundle  { return cabundle.Bundle{} }
+func (u *unseen) vouched() string            { return "there is a serving certificate" }
+
+func (u *unseen) published(trusted cabundle.Bundle) {
+	u.held.Store(&trusted)
+	u.first = firstSeen(u.clock.Now(), u.first, trusted.Certificates())
+}
+
+func (u *unseen) since(ca *x509.Certificate) (time.Time, bool) {
+	at, ok := u.first[cabundle.Fingerprint(ca)]
+	return at, ok
+}
+
+func (u *unseen) verify(_ time.Time, leaf *tls.Certificate) error {
+	held := u.held.Load()
+	if leaf == nil || held == nil {
 		return errNoLeaf
 	}
+	if !slices.ContainsFunc(held.Certificates(), func(ca *x509.Certificate) bool { return leaf.Leaf.CheckSignatureFrom(ca) == nil }) {
+		return errNotPublished
+	}
 	return nil
+}
+
+// firstSeen returns since when each of cas is seen, by fingerprint; before is what it was until now.
+func firstSeen(now time.Time, before map[string]time.Time, cas []*x509.Certificate) map[string]time.Time {
+	first := map[string]time.Time{}
+	for _, ca := range cas {
+		fingerprint := cabundle.Fingerprint(ca)
+		at, ok := before[fingerprint]
+		if !ok {
+			at = now
+		}
+		first[fingerprint] = at
+	}
+	return first
 }
 
 type targetReader interface {
@@ -66,19 +102,12 @@ func (c *configurations) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	before := c.first
-	c.first = map[string]time.Time{}
-	for _, ca := range found.inAll() {
-		fingerprint := cabundle.Fingerprint(ca)
-		at, ok := before[fingerprint]
-		if !ok {
-			at = c.clock.Now()
-		}
-		c.first[fingerprint] = at
-	}
+	c.first = firstSeen(c.clock.Now(), c.first, found.inAll())
 	c.seen.Store(found)
 	return nil
 }
+
+func (c *configurations) published(cabundle.Bundle) {}
 
 func (c *configurations) read(ctx context.Context) (*trust, error) {
 	found := &trust{configuration: c.names[0]}

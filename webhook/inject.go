@@ -65,8 +65,7 @@ func NewInjector(kinds []cabundle.Kind, l ledger, s sourceReader, m *metrics.Met
 }
 
 // Handle answers one request. It is always allowed, with a patch of nothing but caBundle fields (and of the conversion webhook that
-// consists of nothing else any more), and with a warning
-// if the annotation could not be followed. A review without a request is answered with code 400.
+// consists of nothing else any more), and with a warning if the annotation could not be followed. A review without a request is answered with code 400.
 func (i *Injector) Handle(ctx context.Context, req admission.Request) (response admission.Response) {
 	if req.UID == "" {
 		return admission.Errored(http.StatusBadRequest, errNoRequest)
@@ -94,30 +93,52 @@ func (i *Injector) Handle(ctx context.Context, req admission.Request) (response 
 		parsed := cabundle.ParseObject(kind, req.OldObject.Raw)
 		old = &parsed
 	}
-	patch, dropped, problem := i.inject(ctx, object, old)
-	response = i.allow(target, patch, problem)
+	answer := i.inject(ctx, object, old)
+	response = i.allow(target, answer.patch, answer.problem)
 	if taken, message := cabundle.TakeAway(kind, req.Object.Raw, req.OldObject.Raw); len(taken) > 0 && !object.Deleting {
 		response.Patches = append(response.Patches, taken...)
 		response.Warnings = append(response.Warnings, "caject: "+message)
 	}
-	if padded := cabundle.PaddedAnnotation(object.Annotations); padded != "" {
-		response.Warnings = append(response.Warnings, "caject: "+cabundle.PaddedMessage(padded))
-	}
-	if dropped > 0 {
-		response.Warnings = append(response.Warnings, "caject: "+cabundle.DroppedMessage(dropped))
+	for _, remark := range answer.remarks(object) {
+		response.Warnings = append(response.Warnings, "caject: "+remark)
 	}
 	return response
 }
 
-// inject decides what to change in object, and says why if that is not all that its annotation asks for, and how many
-// certificates were dropped for want of room.
-func (i *Injector) inject(ctx context.Context, object cabundle.Object, old *cabundle.Object) ([]jsonpatch.Operation, int, *cabundle.Problem) {
+// answer is what to change in an object, and what to say of it.
+type answer struct {
+	patch   []jsonpatch.Operation
+	problem *cabundle.Problem // why that is not all that its annotation asks for
+	dropped int               // how many certificates were dropped for want of room
+	leftOut []string          // see cabundle.Reading
+}
+
+// remarks returns what else there is to say of object, one line each.
+func (a answer) remarks(object cabundle.Object) []string {
+	var all []string
+	if key, meant := cabundle.MisspeltAnnotation(object.Annotations); key != "" {
+		all = append(all, cabundle.MisspeltMessage(key, meant))
+	}
+	if padded := cabundle.PaddedAnnotation(object.Annotations); padded != "" {
+		all = append(all, cabundle.PaddedMessage(padded))
+	}
+	if len(a.leftOut) > 0 {
+		all = append(all, cabundle.LeftOutMessage(a.leftOut))
+	}
+	if a.dropped > 0 {
+		all = append(all, cabundle.DroppedMessage(a.dropped))
+	}
+	return all
+}
+
+// inject decides what to change in object.
+func (i *Injector) inject(ctx context.Context, object cabundle.Object, old *cabundle.Object) answer {
 	ref, annotated, problem := cabundle.ReferenceOf(object.Annotations)
 	if !annotated || object.Deleting {
-		return nil, 0, nil
+		return answer{}
 	}
 	if notInjectable := object.NotInjectableProblem(); problem == nil && notInjectable != nil {
-		return nil, 0, notInjectable
+		return answer{problem: notInjectable}
 	}
 	reading := cabundle.Reading{Problem: problem}
 	if problem == nil {
@@ -128,7 +149,7 @@ func (i *Injector) inject(ctx context.Context, object cabundle.Object, old *cabu
 	if reading.Problem != nil {
 		unfilled = reading.Problem
 	}
-	return patch, dropped, unfilled
+	return answer{patch: patch, problem: unfilled, dropped: dropped, leftOut: reading.LeftOut}
 }
 
 // read reads ref, once there is room for it. Waiting and reading together take at most sourceTimeout.

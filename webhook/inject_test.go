@@ -34,6 +34,7 @@ import (
 // fakeSource answers with what it holds.
 type fakeSource struct {
 	ca      []byte
+	leftOut []string
 	problem *cabundle.Problem
 	panics  bool
 	blocks  bool // until the context ends
@@ -54,7 +55,7 @@ func (f *fakeSource) Read(ctx context.Context, ref cabundle.Reference, freshness
 	case f.problem != nil:
 		return cabundle.Reading{Problem: f.problem}
 	}
-	return cabundle.Reading{Bundle: cabundle.ParseExisting(f.ca)}
+	return cabundle.Reading{Bundle: cabundle.ParseExisting(f.ca), LeftOut: f.leftOut}
 }
 
 // fakeLedger knows the history of no source, or of every source the same.
@@ -161,6 +162,8 @@ func TestInjector(t *testing.T) {
 		"a malformed annotation: warned":                      {good, crd(malformed, nil), nil, nil, []string{"has no slash", "namespace/name", "until it changes"}},
 		"a malformed annotation: what was there is kept":      {good, crd(malformed, []byte("\n")), crd(malformed, oldCA), fill(oldCA), []string{"has no slash"}},
 		"a CRD without conversion webhook: warned":            {good, none, nil, nil, []string{"CustomResourceDefinition crd", "strategy is not Webhook", "until it changes"}},
+		"what is left out of the source: warned":              {&fakeSource{ca: newCA, leftOut: []string{"certificate 2 of 2: malformed"}}, crd(annotated, nil), nil, fill(newCA), []string{"left out of the bundle", "certificate 2 of 2: malformed", "issued anew"}},
+		"a misspelt annotation: warned":                       {good, crd(map[string]string{"certmanager.k8s.io/inject-ca-from": "ns/name"}, nil), nil, nil, []string{"certmanager.k8s.io/inject-ca-from is not followed", cabundle.InjectCAFromAnnotation}},
 		"a panic: warned":                                     {&fakeSource{panics: true}, crd(annotated, nil), nil, nil, []string{"caject failed", "keeps trying"}},
 		"a bug in reading the source: what was there is kept": {&fakeSource{problem: cabundle.Panicked(cabundle.Reference{})}, crd(annotated, []byte("\n")), crd(annotated, oldCA), fill(oldCA), []string{"caject failed"}},
 		"a panic: what is there stays":                        {&fakeSource{panics: true}, crd(annotated, oldCA), crd(annotated, oldCA), nil, []string{"caject failed"}},

@@ -2,6 +2,7 @@
 package cabundletest
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -30,6 +31,29 @@ func CA(name string, notBefore, notAfter time.Time) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
+// NegativeSerial returns certificate (PEM) with a negative serial number: Go cannot parse it, OpenSSL can. The signature does not fit any more.
+func NegativeSerial(certificate []byte) []byte {
+	return edit(certificate, func(der []byte) {
+		// Two sequences with long lengths, the version, and the tag and length of the serial number are before it.
+		at := bytes.Index(der, []byte{0xa0, 3, 2, 1, 2}) + 7
+		der[at] = 0x81
+	})
+}
+
+// UnknownCurve returns certificate (PEM) with a key on an elliptic curve that Go does not know. The signature does not fit any more.
+func UnknownCurve(certificate []byte) []byte {
+	return edit(certificate, func(der []byte) {
+		curve := []byte{0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7} // 1.2.840.10045.3.1.7
+		der[bytes.Index(der, curve)+len(curve)-1] = 6
+	})
+}
+
+func edit(certificate []byte, edit func(der []byte)) []byte {
+	block, _ := pem.Decode(certificate)
+	edit(block.Bytes)
+	return pem.EncodeToMemory(block)
+}
+
 // PrivateKey returns a new private key in PEM: what must never get out.
 func PrivateKey() []byte {
 	text, err := keyutil.MarshalPrivateKeyToPEM(newKey())
@@ -37,6 +61,15 @@ func PrivateKey() []byte {
 		panic(err)
 	}
 	return text
+}
+
+// Request returns a new certificate request in DER.
+func Request() []byte {
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "request"}}, newKey())
+	if err != nil {
+		panic(err)
+	}
+	return der
 }
 
 func newKey() *ecdsa.PrivateKey {

@@ -1,5 +1,7 @@
 package cabundletest
 
+import "strings"
+
 // OnTarget is a case of what annotations of a target mean.
 type OnTarget struct {
 	Annotations map[string]string
@@ -9,6 +11,8 @@ type OnTarget struct {
 	Invalid string
 	// Padded is the annotation that counts, if white space is around its value.
 	Padded string
+	// Misspelt is the annotation that was meant to name a source, and Meant the one that does, if none counts.
+	Misspelt, Meant string
 }
 
 const (
@@ -25,6 +29,19 @@ const (
 // server evaluates are tried on them, so they name sources in namespace ns that are called name, and no others that exist.
 var Annotations = map[string]OnTarget{
 	"no annotations":                            {},
+	"of cert-manager 0.10":                      {Annotations: map[string]string{"certmanager.k8s.io/inject-ca-from": "ns/name"}, Misspelt: "certmanager.k8s.io/inject-ca-from", Meant: from},
+	"of cert-manager 0.10, for the API server":  {Annotations: map[string]string{"certmanager.k8s.io/inject-apiserver-ca": "true"}, Misspelt: "certmanager.k8s.io/inject-apiserver-ca", Meant: fromAPIServer},
+	"half of cert-manager 0.10":                 {Annotations: map[string]string{"cert-manager.k8s.io/inject-ca-from-secret": "ns/name"}, Misspelt: "cert-manager.k8s.io/inject-ca-from-secret", Meant: fromSecret},
+	"beside that of cert-manager 0.10":          {Annotations: map[string]string{"certmanager.k8s.io/inject-ca-from": "ns/other", from: "ns/name"}, Source: "certificate/ns/name"},
+	"from Secrets":                              {Annotations: map[string]string{"cert-manager.io/inject-ca-from-secrets": "ns/name"}, Misspelt: "cert-manager.io/inject-ca-from-secrets", Meant: fromSecret},
+	"a form":                                    {Annotations: map[string]string{"cert-manager.io/inject-ca-form": "ns/name"}, Misspelt: "cert-manager.io/inject-ca-form", Meant: from},
+	"in capitals":                               {Annotations: map[string]string{"cert-manager.io/Inject-CA-From": "ns/name"}, Misspelt: "cert-manager.io/Inject-CA-From", Meant: from},
+	"without a hyphen":                          {Annotations: map[string]string{"certmanager.io/inject-api-server-ca": "true"}, Misspelt: "certmanager.io/inject-api-server-ca", Meant: fromAPIServer},
+	"a Secret, with caject's own prefix":        {Annotations: map[string]string{"caject.io/inject-ca-from-secret": "ns/name"}, Misspelt: "caject.io/inject-ca-from-secret", Meant: neutral},
+	"False, and one that is misspelt":           {Annotations: map[string]string{fromAPIServer: "false", "caject.io/inject_ca_from": "apiserver"}, Misspelt: "caject.io/inject_ca_from", Meant: neutral},
+	"another annotation of cert-manager's":      {Annotations: map[string]string{"cert-manager.io/inject-ca-from-secret-of": "ns/name", "cert-manager.io/issuer": "x"}},
+	"another project's":                         {Annotations: map[string]string{"example.com/inject-ca-from": "ns/name", "inject-ca-from": "ns/name"}},
+	"a value of 200 KB":                         {Annotations: map[string]string{fromSecret: strings.Repeat("ä", 100<<10)}, Invalid: "has no slash"},
 	"others":                                    {Annotations: map[string]string{"a": "b"}},
 	"a Secret":                                  {Annotations: map[string]string{fromSecret: "ns/name"}, Source: "secret/ns/name"},
 	"a Certificate":                             {Annotations: map[string]string{from: "ns/name"}, Source: "certificate/ns/name"},

@@ -41,6 +41,8 @@ func Held(now time.Time) map[string]Content {
 		"a trusted certificate":             {CABundle: bytes.ReplaceAll(certificate, []byte("CERTIFICATE"), []byte("TRUSTED CERTIFICATE")), Empty: true},
 		"DER":                               {CABundle: decode(certificate), Empty: true},
 		"a block that is no certificate":    {CABundle: junk, Empty: true, Lines: true},
+		"one that Go cannot parse":          {CABundle: NegativeSerial(certificate), Empty: true, Lines: true},
+		"one beside one that Go cannot":     {CABundle: append(NegativeSerial(certificate), certificate...)},
 		"both lines the wrong way round":    {CABundle: append(bytes.Clone(last), half...), Empty: true, Lines: true},
 		"a certificate":                     {CABundle: certificate},
 		"two":                               {CABundle: append(bytes.Clone(certificate), certificate...)},

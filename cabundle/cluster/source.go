@@ -69,6 +69,15 @@ type optIn struct {
 	annotation, value string // that would give it
 }
 
+// remedy says how the owner of a Secret that has not given it can, and what they have done in its place.
+func (o optIn) remedy(secret *corev1.Secret) string {
+	remedy := fmt.Sprintf("its owner can, with the annotation %s: %q", o.annotation, o.value)
+	if mistake := cabundle.OptInMistake(o.annotation, o.value, secret.Annotations, secret.Labels); mistake != "" {
+		remedy += "; " + mistake
+	}
+	return remedy
+}
+
 // directly is the opt-in of a Secret that a target names itself.
 var directly = optIn{cabundle.AllowsDirectInjection, cabundle.AllowDirectInjectionAnnotation, "true"}
 
@@ -97,7 +106,7 @@ func (s *Sources) readSecret(ctx context.Context, namespace, name string, allows
 		reading.Problem = &cabundle.Problem{
 			Reason: cabundle.SourceNotAllowed,
 			Detail: object + " does not allow it",
-			Remedy: fmt.Sprintf("its owner can, with the annotation %s: %q", allows.annotation, allows.value),
+			Remedy: allows.remedy(&secret),
 		}
 	case !holdsCA:
 		reading.Problem = &cabundle.Problem{
@@ -106,8 +115,8 @@ func (s *Sources) readSecret(ctx context.Context, namespace, name string, allows
 			Remedy: "let its issuer fill it in",
 		}
 	default:
-		bundle, problem := cabundle.ParseSource(ca)
-		reading.Bundle, reading.Problem = bundle, in(object, problem)
+		bundle, leftOut, problem := cabundle.ParseSource(ca)
+		reading.Bundle, reading.LeftOut, reading.Problem = bundle, leftOut, in(object, problem)
 	}
 	return reading
 }
@@ -161,8 +170,8 @@ func (s *Sources) readAPIServerCA() cabundle.Reading {
 			Remedy: "give caject a kubeconfig or service account that names it",
 		}}
 	}
-	bundle, problem := cabundle.ParseSource(ca)
-	return cabundle.Reading{Bundle: bundle, Problem: in(object, problem)}
+	bundle, leftOut, problem := cabundle.ParseSource(ca)
+	return cabundle.Reading{Bundle: bundle, LeftOut: leftOut, Problem: in(object, problem)}
 }
 
 // Version returns the resourceVersion of an object as a number, or 0 if it is none. Of two states of objects of one kind the later one

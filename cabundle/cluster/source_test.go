@@ -104,7 +104,11 @@ func TestRead(t *testing.T) {
 			fakeReader{secret: newSecret("12", onlyDistrust, nil)}, secretRef,
 			cabundle.Reading{Problem: &cabundle.Problem{Reason: cabundle.SourceNotAllowed}, Version: 12, Distrusted: []string{fingerprint}}, "",
 		},
-		"a Secret that does not allow it":               {fakeReader{secret: newSecret("12", nil, holdsCA)}, secretRef, problem(cabundle.SourceNotAllowed, 12), cabundle.AllowDirectInjectionAnnotation},
+		"a Secret that does not allow it": {fakeReader{secret: newSecret("12", nil, holdsCA)}, secretRef, problem(cabundle.SourceNotAllowed, 12), cabundle.AllowDirectInjectionAnnotation},
+		"a Secret whose opt-in is a label": {
+			fakeReader{secret: &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "name", ResourceVersion: "12", Labels: allowed}, Data: holdsCA}}, secretRef,
+			problem(cabundle.SourceNotAllowed, 12), "which does not count",
+		},
 		"the opt-in of a Certificate is not a Secret's": {fakeReader{secret: newSecret("12", issued, holdsCA)}, secretRef, problem(cabundle.SourceNotAllowed, 12), ""},
 		"a Secret without ca.crt":                       {fakeReader{secret: newSecret("12", allowed, nil)}, secretRef, problem(cabundle.SourceWithoutCA, 12), "has no key ca.crt"},
 		"a Secret with a key in ca.crt": {

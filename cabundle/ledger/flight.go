@@ -98,6 +98,7 @@ func (l *Ledger) land(ctx context.Context, ref cabundle.Reference, a *account, f
 		}
 		reading := l.get(ctx, ref, f.freshness, f.via)
 		l.mu.Lock()
+		before := a.reading
 		again := l.again(a, reading, f.freshness, began)
 		if !again || try == maxRepeats {
 			changed = l.note(ref, a, reading, f, began)
@@ -105,7 +106,11 @@ func (l *Ledger) land(ctx context.Context, ref cabundle.Reference, a *account, f
 			if outage(reading) {
 				f.result.Problem = reading.Problem
 			}
+			after := a.reading
 			l.mu.Unlock()
+			if len(after.LeftOut) > 0 && after.Said() != before.Said() {
+				log.FromContext(ctx).Info("Certificates of the source are left out", "source", ref, "certificates", after.LeftOut)
+			}
 			return changed
 		}
 		l.mu.Unlock()
@@ -133,7 +138,7 @@ func (l *Ledger) again(a *account, reading cabundle.Reading, freshness cluster.F
 	case outage(reading):
 		return false
 	case freshness == cluster.Cached:
-		return a.read && reading.Outcome() != a.outcome
+		return a.read && (reading.Outcome() != a.outcome || reading.Said() != a.reading.Said())
 	case began.After(a.learned):
 		return false
 	}
@@ -150,8 +155,9 @@ func (l *Ledger) note(ref cabundle.Reference, a *account, reading cabundle.Readi
 		if a.read && reading.Outcome() != a.outcome {
 			a.turn(now, l.options.Interval)
 		}
+		said := a.reading.Said()
 		a.reading, a.outcome, a.read, a.consistent, a.began = reading, reading.Outcome(), true, consistent, began
-		changed = l.take(a, now, f.via)
+		changed = l.take(a, now, f.via) || reading.Said() != said
 	default: // nothing new
 		changed = l.reviewed(a, now)
 	}

@@ -143,6 +143,28 @@ func TestTheLifeOfAPublication(t *testing.T) {
 	}
 }
 
+func TestWhatIsLeftOutIsSaidWhereTheSourceIsShown(t *testing.T) {
+	r, s, b, _ := newRig(t, cabundle.Rules{})
+	one := ca("one")
+	s.hold(one)
+	r.read(t)
+	r.publish(t)
+	said := func() string {
+		return meta.FindStatusCondition(b.stored().Status.Conditions, v1alpha1.Ready).Message
+	}
+	if got := said(); got != "the source can be injected" {
+		t.Errorf("it says %q", got)
+	}
+	s.hold(one)
+	s.reading.LeftOut = []string{"certificate 2 of 2: negative serial number"}
+	r.read(t)
+	r.publish(t)
+	expect(t, b, "Published", one)
+	if got := said(); !strings.Contains(got, "the source can be injected; left out of the bundle") || !strings.Contains(got, "certificate 2 of 2: negative serial number") {
+		t.Errorf("it says %q", got)
+	}
+}
+
 func TestTargetsThatAreNotKnownYetTakeNothingAway(t *testing.T) {
 	r, s, b, clk := newRig(t, cabundle.Rules{})
 	one, two := ca("one"), ca("two")

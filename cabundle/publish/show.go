@@ -154,6 +154,9 @@ func statusOf(now time.Time, shown *v1alpha1.CABundle, stored shards.Entry, read
 		Type: v1alpha1.Ready, Status: metav1.ConditionTrue, ObservedGeneration: shown.Generation, LastTransitionTime: metav1.NewTime(now),
 		Reason: "Published", Message: "the source can be injected",
 	}
+	if len(reading.LeftOut) > 0 {
+		condition.Message += "; " + cabundle.LeftOutMessage(reading.LeftOut)
+	}
 	if problem := problemOf(now, reading); problem != nil {
 		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, string(problem.Reason), problem.Error()
 	}

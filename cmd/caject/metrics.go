@@ -15,6 +15,10 @@ import (
 	"github.com/caject/caject/internal/metricsauth"
 )
 
+// metricsTrustDelay is for how long a new CA is in ca.crt until it signs. The kubelet brings a mounted Secret up to date within some two
+// minutes, and an operator that copies it adds its own time.
+const metricsTrustDelay = 10 * time.Minute
+
 // certificates is a runnable that hands out a serving certificate.
 type certificates interface {
 	manager.Runnable
@@ -31,11 +35,13 @@ func (m *metricsTLS) source(api *clients, caLifetime time.Duration) (certificate
 		}
 		return watcher, nil
 	case m.fromSecret():
+		lifetime := max(caLifetime, m.leafDuration)
 		return certs.NewKeeper(certs.Options{
 			Secret:       types.NamespacedName{Namespace: m.secretNamespace, Name: m.secretName},
 			Names:        m.dnsNames,
-			CALifetime:   max(caLifetime, m.leafDuration),
+			CALifetime:   lifetime,
 			LeafLifetime: m.leafDuration,
+			TrustDelay:   min(metricsTrustDelay, lifetime/12), // a CA has a third of its life for the change
 			Clock:        api.serverClock,
 			Events:       api.events,
 		}, api.objects, nil, clock.RealClock{}), nil

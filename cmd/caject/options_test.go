@@ -58,6 +58,8 @@ func TestCommandLine(t *testing.T) {
 		"an unknown flag of run":            {[]string{"run", "--nonsense"}, 1, "unknown flag: --nonsense"},
 		"an unknown command":                {[]string{"nonsense"}, 1, `"nonsense"`},
 		"an argument of run":                {[]string{"run", "nonsense"}, 1, `"nonsense"`},
+		"version, as a flag":                {[]string{"--version"}, 0, " (go"},
+		"version, as a flag beside others":  {[]string{"--v=1", "--version"}, 0, " (go"},
 		"an argument of version":            {[]string{"version", "nonsense"}, 1, `"nonsense"`},
 		"no port":                           {with("--webhook-listen-address=localhost"), 1, `--webhook-listen-address: "localhost" is not host:port`},
 		"a port that is none":               {[]string{"--health-listen-address=:70000"}, 1, `--health-listen-address: "70000" is not a port`},

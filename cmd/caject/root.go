@@ -38,6 +38,9 @@ annotation names, and never lists or watches Secrets.
 
 It takes the flags and the configuration file of cert-manager's cainjector. Started with those alone, without
 --ca-secret, it serves no admission and fills everything right after it was written.`
+	root.Version = versionString()
+	root.Flags().Bool("version", false, "Print the version, and do nothing else.")
+	root.SetVersionTemplate(versionLine() + "\n")
 	root.SilenceUsage = true
 	root.SilenceErrors = true
 	root.CompletionOptions.DisableDefaultCmd = true
@@ -68,10 +71,15 @@ func newVersionCommand() *cobra.Command {
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "caject %s (%s, %s/%s)\n", versionString(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), versionLine())
 			return err
 		},
 	}
+}
+
+// versionLine is what caject version and caject --version print.
+func versionLine() string {
+	return fmt.Sprintf("caject %s (%s, %s/%s)", versionString(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // versionString returns the version of this binary: as stamped, else as the Go module says.

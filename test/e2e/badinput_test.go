@@ -2,18 +2,23 @@ package e2e
 
 import (
 	"bytes"
+	"context"
+	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/cabundle/cabundletest"
+	"github.com/caject/caject/cabundle/v1alpha1"
 	"github.com/caject/caject/test/playground"
 )
 
@@ -27,7 +32,7 @@ func refused(t *testing.T, kind cabundle.Kind, object client.Object, reason cabu
 			t.Errorf("Event %q lacks %q", message, word)
 		}
 	}
-	if strings.Contains(message, "BEGIN") {
+	if strings.Contains(message, "-----") {
 		t.Errorf("Event shows PEM: %q", message)
 	}
 	if kind.Admitted() {
@@ -79,11 +84,17 @@ func TestASourceThatIsNotUsable(t *testing.T) {
 			s.Annotations[cabundle.AllowDirectInjectionAnnotation] = "True"
 			return s
 		}, cabundle.SourceNotAllowed, []string{"does not allow it"}},
+		"label": {func(s *corev1.Secret) *corev1.Secret {
+			s.Annotations, s.Labels = nil, s.Annotations
+			return s
+		}, cabundle.SourceNotAllowed, []string{"does not allow it", "it is set as a label"}},
 		"nokey": {func(s *corev1.Secret) *corev1.Secret { s.Data = map[string][]byte{"tls.crt": good}; return s },
 			cabundle.SourceWithoutCA, []string{"has no key ca.crt"}},
 		"empty":   {ca(nil), cabundle.SourceInvalid, []string{"holds no certificate"}},
 		"garbage": {ca([]byte("garbage")), cabundle.SourceInvalid, []string{"holds no certificate"}},
 		"withkey": {ca(append(bytes.Clone(good), cabundletest.PrivateKey()...)), cabundle.SourceInvalid, []string{`"EC PRIVATE KEY"`}},
+		"glued":   {ca(append(bytes.TrimSpace(good), good...)), cabundle.SourceInvalid, []string{"no line end between the END of one block and the BEGIN of the next"}},
+		"twice":   {ca([]byte(base64.StdEncoding.EncodeToString(good))), cabundle.SourceInvalid, []string{"it is encoded in base64 twice"}},
 		"large":   {ca(bytes.Repeat(good, cabundle.MaxSourceBytes/len(good)+1)), cabundle.SourceTooLarge, []string{"more than 65536"}},
 		"expired": {ca(cabundletest.CA("expired", time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour))), cabundle.SourceExpired, []string{"has expired"}},
 	}
@@ -107,6 +118,38 @@ func TestASourceThatIsNotUsable(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestACertificateThatTheAPIServerCannotReadIsLeftOut: the others are injected, and it is said which is not.
+func TestACertificateThatTheAPIServerCannotReadIsLeftOut(t *testing.T) {
+	t.Parallel()
+	eachKind(t, "leftout", func(t *testing.T, kind cabundle.Kind, name string) {
+		one, two := playground.NewCA(name+"-one"), playground.NewCA(name+"-two")
+		held := slices.Concat(one, cabundletest.NegativeSerial(playground.NewCA(name)), []byte("# a comment on -----BEGIN CERTIFICATE-----\n"), two)
+		shared.create(t, playground.NewSecret(namespace, name, held))
+		target := kinds[kind](name, playground.FromSecret(namespace, name))
+		shared.create(t, target)
+		shared.filled(t, target, append(bytes.Clone(one), two...))
+		words := "certificate 2 of 3: negative serial number"
+		if kind.Admitted() && len(shared.warnings.about("caject: left out of the bundle", words)) == 0 {
+			t.Errorf("no warning with %q", words)
+		}
+		ref := cabundle.Reference{Kind: cabundle.Secret, Namespace: namespace, Name: name}
+		eventually(t, "say so in the status", func(ctx context.Context) error {
+			object := &v1alpha1.CABundle{}
+			if err := shared.client.Get(ctx, client.ObjectKey{Name: ref.PublishedName()}, object); err != nil {
+				return err
+			}
+			ready := meta.FindStatusCondition(object.Status.Conditions, v1alpha1.Ready)
+			if ready == nil || ready.Status != "True" || !strings.Contains(ready.Message, words) {
+				return fmt.Errorf("it says %+v", ready)
+			}
+			return nil
+		})
+		if !strings.Contains(shared.process.ReadLog(), words) {
+			t.Error("nothing in the log")
+		}
+	})
 }
 
 func ca(value []byte) func(*corev1.Secret) *corev1.Secret {

@@ -70,6 +70,29 @@ func TestThePodIsRestricted(t *testing.T) {
 	}
 }
 
+// TestAProcessThatHangsIsNotWaitedFor: its probes and grace periods fit how long preStop takes, and it knows its limit of memory.
+func TestAProcessThatHangsIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		values    []string
+		pod, hung int64 // grace periods
+	}{{nil, 30, 10}, {[]string{"preStopSeconds=20"}, 45, 25}, {[]string{"preStopSeconds=0"}, 25, 5}} {
+		var deployment appsv1.Deployment
+		render(t, "deployment.yaml", &deployment, test.values...)
+		pod, container := deployment.Spec.Template.Spec, deployment.Spec.Template.Spec.Containers[0]
+		if *pod.TerminationGracePeriodSeconds != test.pod || *container.LivenessProbe.TerminationGracePeriodSeconds != test.hung {
+			t.Errorf("%q: a pod has %d s to end, one that hangs %d s", test.values, *pod.TerminationGracePeriodSeconds, *container.LivenessProbe.TerminationGracePeriodSeconds)
+		}
+		if container.LivenessProbe.TimeoutSeconds != 5 || container.ReadinessProbe.TimeoutSeconds != 2 {
+			t.Errorf("%q: the probes wait %d s and %d s", test.values, container.LivenessProbe.TimeoutSeconds, container.ReadinessProbe.TimeoutSeconds)
+		}
+		want := []corev1.EnvVar{{Name: "GOMEMLIMIT", ValueFrom: &corev1.EnvVarSource{ResourceFieldRef: &corev1.ResourceFieldSelector{Resource: "limits.memory"}}}}
+		if diff := cmp.Diff(want, container.Env); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
 func TestTheChartsArgumentsFitItsObjects(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {

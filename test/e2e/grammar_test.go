@@ -35,12 +35,15 @@ func TestTheAPIServerReadsAnnotationsAsWeDo(t *testing.T) {
 		if test.Padded != "" {
 			want = append(want, "annotation "+test.Padded+" is left out")
 		}
+		if test.Misspelt != "" {
+			want = append(want, "annotation "+test.Misspelt+" is not followed: it is "+test.Meant)
+		}
 		for _, words := range want {
 			if len(warnings.about(words)) != 1 {
 				t.Errorf("%s: the warnings are %q, without %q", sentence, warnings.all, words)
 			}
 		}
-		if len(warnings.all) != len(want) {
+		if len(warnings.all) != len(want) || len(fmt.Sprint(warnings.all)) > 1000 {
 			t.Errorf("%s: the warnings are %q", sentence, warnings.all)
 		}
 	}
@@ -78,7 +81,11 @@ func (i *installation) warns(t *testing.T) {
 		if err := i.client.Create(ctx, probe, client.DryRunAll); err != nil {
 			return err
 		}
-		if len(i.warnings.about("is not secret/namespace/name")) == 0 {
+		misspelt := playground.NewMutating("probe", 1, map[string]string{"certmanager.k8s.io/inject-ca-from": "x"})
+		if err := i.client.Create(ctx, misspelt, client.DryRunAll); err != nil {
+			return err
+		}
+		if len(i.warnings.about("is not secret/namespace/name")) == 0 || len(i.warnings.about("is not followed")) == 0 {
 			return errors.New("no warning")
 		}
 		return nil
@@ -114,7 +121,7 @@ func (i *installation) called(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := 0.0
-		if test.Source != "" || test.Invalid != "" {
+		if test.Source != "" || test.Invalid != "" || test.Misspelt != "" {
 			want = 1
 		}
 		eventually(t, sentence, func(context.Context) error {

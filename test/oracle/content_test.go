@@ -19,6 +19,7 @@ import (
 //	N         one that is not valid yet
 //	#         a comment
 //	key       a private key
+//	neg       a certificate that Go cannot parse, nor the API server: its serial number is negative
 //	bad       a CERTIFICATE block that cannot be decoded
 //	H hdr     a certificate, and the same with PEM headers
 //	text      text that is no PEM
@@ -44,6 +45,8 @@ var certificates = func() map[string][]byte {
 	return all
 }()
 
+var negative = cabundletest.NegativeSerial(certificates["D"])
+
 var privateKey = cabundletest.PrivateKey()
 
 // bytes returns the value.
@@ -55,6 +58,8 @@ func (c content) bytes() []byte {
 			out.WriteString("# Issued by us\n")
 		case "key":
 			out.Write(privateKey)
+		case "neg":
+			out.Write(negative)
 		case "bad":
 			out.WriteString("-----BEGIN CERTIFICATE-----\nnothing\n-----END CERTIFICATE-----\n")
 		case "hdr":
@@ -104,9 +109,9 @@ func (c content) certificates() []string {
 	return names
 }
 
-// strict reports that a strict reader accepts it: certificates, and text between them.
+// strict reports that a strict reader accepts it, and leaves nothing out: certificates, and text between them.
 func (c content) strict() bool {
-	return len(c.certificates()) > 0 && !c.has("key", "bad", "hdr", "big")
+	return len(c.certificates()) > 0 && !c.has("key", "neg", "bad", "hdr", "big")
 }
 
 // plain reports that it is its certificates as PEM and nothing else.

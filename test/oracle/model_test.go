@@ -6,6 +6,7 @@ import "slices"
 const (
 	refusesKey     = "a source with anything but certificates is refused; the peer copies it, private keys too"
 	refusesDamaged = "a source with a damaged block or PEM headers is refused; the peer copies it as it is"
+	leavesOut      = "a certificate that Go cannot parse is left out of what is injected, with a warning; the peer copies it, or cannot merge"
 	refusesNone    = "a source without a certificate is refused; the peer copies it, or prunes the target"
 	refusesLarge   = "a source of more than 64 KiB is refused: it could push the target over etcd's limit"
 	keepsExpired   = "the last known good bundle is kept when all of the source has expired; the peer empties the field"
@@ -18,7 +19,7 @@ const (
 
 // differences are all of them.
 var differences = []string{
-	refusesKey, refusesDamaged, refusesNone, refusesLarge, keepsExpired, keepsGood, leavesRight, writesPlain, restores, trims,
+	refusesKey, refusesDamaged, leavesOut, refusesNone, refusesLarge, keepsExpired, keepsGood, leavesRight, writesPlain, restores, trims,
 }
 
 // deliver says what a caBundle that holds held should hold in caject once a usable source with ca has reached it, and
@@ -46,7 +47,9 @@ func deliver(held, ca content, merging bool) (content, string) {
 			return held, ""
 		}
 		return held, leavesRight
-	case merging && held.has("key", "bad", "hdr"):
+	case ca.has("neg"):
+		return contentOf(want), leavesOut
+	case merging && held.has("key", "neg", "bad", "hdr"):
 		return contentOf(want), keepsGood
 	case !ca.plain() || merging && len(unexpired(ca.certificates())) < len(ca.certificates()):
 		// Only where the peer cannot merge: what is there is no PEM, or the gate is off.

@@ -209,7 +209,7 @@ func contents() []scenario {
 		for _, from := range []origin{fromSecret, fromCertificate} {
 			for _, ca := range []content{
 				"A", "A B", "A A", "# A # B", "A cut", "A crlf", "X A", "A X N", "N", "X", "X Y", "", "nl", "text", "A text B",
-				"A key", "key", "A bad", "bad", "hdr", "A big",
+				"A key", "key", "A neg", "neg B", "neg", "A bad", "bad", "hdr", "A big",
 			} {
 				for _, held := range []content{"", "B"} {
 					add(scenario{name: fmt.Sprintf("a %s with [%s], a target with [%s]", from, ca, held), from: from, ca: ca, held: []content{held}})
@@ -229,7 +229,7 @@ func contents() []scenario {
 			add(scenario{name: fmt.Sprintf("a %s that becomes good", from), from: from, ca: "A bad", rotated: "B", held: []content{"C"}})
 		}
 		for _, from := range []origin{fromSecret, fromCertificate, fromAPIServer} {
-			for _, held := range []content{"A", "nl", "text", "A B", "B A", "B B A", "X B", "X", "N", "A #", "# A", "A cut", "A crlf", "B text", "B bad", "bad B", "B key", "B hdr", "key"} {
+			for _, held := range []content{"A", "nl", "text", "A B", "B A", "B B A", "X B", "X", "N", "A #", "# A", "A cut", "A crlf", "B text", "B neg", "B bad", "bad B", "B key", "B hdr", "key"} {
 				ca := content("A")
 				if from == fromAPIServer {
 					ca, held = "S", content(strings.ReplaceAll(string(held), "A", "S"))
@@ -434,7 +434,7 @@ func generated(random *rand.Rand, n int) []scenario {
 			webhooks += random.IntN(3)
 		}
 		for range webhooks {
-			s.held = append(s.held, randomContents("bad", "key", "hdr", "text", "nl", "Y"))
+			s.held = append(s.held, randomContents("bad", "neg", "key", "hdr", "text", "nl", "Y"))
 		}
 		switch random.IntN(8) {
 		case 0:
@@ -442,11 +442,11 @@ func generated(random *rand.Rand, n int) []scenario {
 		case 1, 2, 3:
 			s.from = fromCertificate
 		}
-		s.ca = randomContents("bad", "key", "hdr", "text", "nl", "Y")
+		s.ca = randomContents("bad", "neg", "key", "hdr", "text", "nl", "Y")
 		if s.from == fromAPIServer {
 			s.ca = "S"
 		} else if random.IntN(2) == 0 {
-			s.rotated = randomContents("bad", "key", "hdr", "text", "Y")
+			s.rotated = randomContents("bad", "neg", "key", "hdr", "text", "Y")
 		}
 		if s.from != fromAPIServer && random.IntN(8) == 0 {
 			s.broken = pick(noSecret, noOptIn, wrongOptIn, noKey)

@@ -98,6 +98,17 @@ namespaceSelector:
 'caject.io/inject-ca-from' in {{ . }}.metadata.annotations)
 {{- end -}}
 
+{{/* A pattern for keys that were meant to name a source, and for those that do: misspeltPattern in cabundle. */}}
+{{- define "caject.misspeltPattern" -}}
+(?i)^(cert-?manager([.]k8s)?([.]io)?|caject([.]io)?)/inject[-_.]?(ca[-_.]?(from|form)?([-_.]?(secret|certificate)s?)?|api[-_.]?server[-_.]?ca([-_.]?from)?)$
+{{- end -}}
+
+{{/* Whether the object, which caject.annotated is false of, has an annotation that was meant to name a source: cabundle.MisspeltAnnotation. */}}
+{{- define "caject.misspelt" -}}
+{{ . }}.?metadata.?annotations.hasValue() && {{ . }}.metadata.annotations.exists(key,
+key.matches('{{ include "caject.misspeltPattern" . }}') && key != 'cert-manager.io/inject-apiserver-ca')
+{{- end -}}
+
 {{/* The source of an object that has annotations, as cabundle.Reference.String writes it; something else if it has none. The first annotation
 that is there counts, whether it can be followed or not. */}}
 {{- define "caject.source" -}}
