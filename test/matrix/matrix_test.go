@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	goruntime "runtime"
 	"strings"
 	"testing"
 	"time"
@@ -169,9 +170,14 @@ func span(t *testing.T) time.Duration {
 	return d
 }
 
-// newWorld starts a control plane with the chart and n replicas.
+// room is for the worlds that there are at a time: each takes a core.
+var room = make(chan struct{}, max(2, goruntime.NumCPU()))
+
+// newWorld starts a control plane with the chart and n replicas, once there is room for it.
 func newWorld(t *testing.T, n int, values ...string) *trial.World {
 	t.Helper()
+	room <- struct{}{}
+	t.Cleanup(func() { <-room }) // when the world has ended
 	values = append([]string{fmt.Sprintf("replicaCount=%d", n), "resyncInterval=" + interval.String()}, values...)
 	world, err := trial.NewWorld(t.Context(), trial.Options{Program: binary, Replicas: n, Values: values})
 	if err != nil {
