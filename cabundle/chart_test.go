@@ -67,6 +67,7 @@ func TestTheChartHasOurConstants(t *testing.T) {
 		"annotations that are warned of":       {`'((?:caject|cert-manager)\.io/[a-z-]+)'`, chart["warnings.yaml"], onTargets},
 		"annotations that are meant":           {`'((?:caject|cert-manager)\.io/[a-z-]+)'`, chart["misspelt.yaml"], onTargets},
 		"the pattern of what is misspelt":      {`(?m)^(\(\?i\).*)$`, chart["_helpers.tpl"], []string{misspeltPattern}},
+		"the pattern of what means true":       {`(\(\?i\)\^\(true[^']*)'`, chart["_helpers.tpl"], []string{meansTrue}},
 		"the limit of caBundles in one object": {`< (\d{4,})`, chart["policy.yaml"], []string{strconv.Itoa(maxFilledBytes)}},
 	}
 	for sentence, test := range tests {

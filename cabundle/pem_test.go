@@ -119,6 +119,7 @@ func TestParseSourceSaysWhatIsWrong(t *testing.T) {
 		"UTF-16":                         {inUTF16(string(a)), "holds no certificate: it is text in UTF-16, as PowerShell writes it"},
 		"long hyphens":                   {replaced(a, "-----", "—"), "holds no certificate: it mentions one, but not in a BEGIN line"},
 		"four hyphens":                   {replaced(a, "-----", "----"), "holds no certificate: it mentions one, but not in a BEGIN line"},
+		"in small letters":               {bytes.ToLower(a), "holds no certificate: it mentions one, but not in a BEGIN line"},
 		"four hyphens behind":            {replaced(a, "-----\n", "----\n"), "has a BEGIN line that does not end as one, line 1"},
 		"a byte order mark":              {concat(byteOrderMark, a), "has a byte order mark before a BEGIN line, in line 1"},
 		"a byte order mark amid":         {concat(a, byteOrderMark, b), fmt.Sprintf("has a byte order mark before a BEGIN line, in line %d", lines+1)},

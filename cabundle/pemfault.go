@@ -100,7 +100,7 @@ func noBlock(text []byte) *fault {
 	for inner := text; ; {
 		decoded, ok := decodeBase64(inner)
 		switch {
-		case !ok && bytes.Contains(text, []byte("BEGIN CERTIFICATE")):
+		case !ok && bytes.Contains(bytes.ToUpper(text), []byte("BEGIN CERTIFICATE")):
 			return mentioned(text)
 		case !ok:
 			return faultf(onlyCertificates, "holds no certificate")

@@ -103,10 +103,15 @@ namespaceSelector:
 (?i)^(cert-?manager([.]k8s)?([.]io)?|caject([.]io)?)/inject[-_.]?(ca[-_.]?(from|form)?([-_.]?(secret|certificate)s?)?|api[-_.]?server[-_.]?ca([-_.]?from)?)$
 {{- end -}}
 
+{{/* Whether a key of an object that caject.annotated is false of was meant to name a source, by its value if it is the right one. */}}
+{{- define "caject.misspeltKey" -}}
+key.matches('{{ include "caject.misspeltPattern" . }}') && (key != 'cert-manager.io/inject-apiserver-ca' || {{ . }}.metadata.annotations[key].trim().matches('(?i)^(true|yes|y|on|1)$'))
+{{- end -}}
+
 {{/* Whether the object, which caject.annotated is false of, has an annotation that was meant to name a source: cabundle.MisspeltAnnotation. */}}
 {{- define "caject.misspelt" -}}
 {{ . }}.?metadata.?annotations.hasValue() && {{ . }}.metadata.annotations.exists(key,
-key.matches('{{ include "caject.misspeltPattern" . }}') && key != 'cert-manager.io/inject-apiserver-ca')
+{{ include "caject.misspeltKey" . }})
 {{- end -}}
 
 {{/* The source of an object that has annotations, as cabundle.Reference.String writes it; something else if it has none. The first annotation
