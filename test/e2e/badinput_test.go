@@ -53,7 +53,7 @@ func refused(t *testing.T, kind cabundle.Kind, object client.Object, reason cabu
 func TestAMalformedAnnotationIsSaid(t *testing.T) {
 	t.Parallel()
 	for name, value := range map[string]string{
-		"noslash": "name", "nonamespace": "/name", "noname": "e2e/", "slashes": "e2e/a/b", "unresolved": "$(NAMESPACE)/$(NAME)",
+		"noslash": "name", "nonamespace": "/name", "noname": "e2e/", "slashes": "e2e/a/b", "unresolved": "$(NAMESPACE)/$(NAME)", "space": "e2e/na me",
 	} {
 		eachKind(t, "malformed"+name, func(t *testing.T, kind cabundle.Kind, object string) {
 			annotation := cabundle.InjectCAFromSecretAnnotation
