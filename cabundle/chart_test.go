@@ -10,8 +10,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/caject/caject/cabundle/v1alpha1"
 )
 
 // templates returns the text of the chart's templates that evaluate rules of this package, by file name.
@@ -44,8 +42,7 @@ func found(pattern, text string) []string {
 // TestTheChartHasOurConstants: the API server evaluates in CEL what caject does in Go, with the same words and limits.
 func TestTheChartHasOurConstants(t *testing.T) {
 	chart := templates(t)
-	groupVersion := v1alpha1.GroupVersion.String()
-	labels := []string{v1alpha1.NotReadyLabel, "caject.io/published"}
+	labels := []string{"caject.io/not-ready", "caject.io/published"}
 	onTargets := []string{InjectAPIServerCAAnnotation, InjectCAFromAnnotation, InjectCAFromSecretAnnotation, InjectAnnotation}
 	onSecrets := []string{DistrustAnnotation, TrustAgainAnnotation, AllowDirectInjectionAnnotation, AllowInjectionAnnotation, CertificateNameAnnotation}
 	all := ""
@@ -56,8 +53,8 @@ func TestTheChartHasOurConstants(t *testing.T) {
 		pattern, text string
 		want          []string
 	}{
-		"labels of CABundles, annotations of ours, and the API": {
-			`['" ](caject\.io/[a-z0-9-]+)`, all, slices.Sorted(slices.Values(append([]string{groupVersion, DistrustAnnotation, TrustAgainAnnotation, InjectAnnotation, AllowInjectionAnnotation}, labels...))),
+		"labels of shards, and annotations of ours": {
+			`['" ](caject\.io/[a-z0-9-]+)`, all, slices.Sorted(slices.Values(append([]string{DistrustAnnotation, TrustAgainAnnotation, InjectAnnotation, AllowInjectionAnnotation}, labels...))),
 		},
 		"annotations of cert-manager's": {
 			`(cert-manager\.io/[a-z-]+)`, all, slices.Sorted(slices.Values(append([]string{AllowDirectInjectionAnnotation, CertificateNameAnnotation}, onTargets[:3]...))),

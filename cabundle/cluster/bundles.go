@@ -30,11 +30,6 @@ func (b *Bundles) Create(ctx context.Context, object *v1alpha1.CABundle) error {
 	return b.client.Create(ctx, object)
 }
 
-// Update writes metadata and spec of object, if it is still at its resourceVersion, and leaves in it what is stored then.
-func (b *Bundles) Update(ctx context.Context, object *v1alpha1.CABundle) error {
-	return b.client.Update(ctx, object)
-}
-
 // UpdateStatus writes the status of object, if it is still at its resourceVersion, and leaves in it what is stored then.
 func (b *Bundles) UpdateStatus(ctx context.Context, object *v1alpha1.CABundle) error {
 	return b.client.Status().Update(ctx, object)

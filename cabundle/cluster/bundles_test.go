@@ -44,7 +44,6 @@ func TestEachCallIsOneRequestUnderOurName(t *testing.T) {
 		body        string // a part of it
 	}{
 		"Create":              {func(b *Bundles, o *v1alpha1.CABundle) error { return b.Create(t.Context(), o) }, named(), "POST", path + "?fieldManager=caject", `"name":"a"`},
-		"Update":              {func(b *Bundles, o *v1alpha1.CABundle) error { return b.Update(t.Context(), o) }, named(), "PUT", path + "/a?fieldManager=caject", `"name":"a"`},
 		"UpdateStatus":        {func(b *Bundles, o *v1alpha1.CABundle) error { return b.UpdateStatus(t.Context(), o) }, named(), "PUT", path + "/a/status?fieldManager=caject", `"name":"a"`},
 		"Delete":              {func(b *Bundles, o *v1alpha1.CABundle) error { return b.Delete(t.Context(), o) }, named(), "DELETE", path + "/a", ""},
 		"Delete with its UID": {func(b *Bundles, o *v1alpha1.CABundle) error { return b.Delete(t.Context(), o) }, identified, "DELETE", path + "/a", `"preconditions":{"uid":"u"}`},

@@ -86,7 +86,7 @@ func (p *Publisher) publishAhead(ctx context.Context, ref cabundle.Reference) ti
 // large for that.
 func (p *Publisher) demote(ctx context.Context, ref cabundle.Reference, stored, wanted shards.Entry) (shards.Entry, error) {
 	if wanted.Published.CABundle != "" {
-		wanted.Published.Replaces = nil
+		wanted.Published.Replaces, wanted.Problem = nil, "" // people are told once a target names it
 		put, err := p.store.PutAhead(ctx, ref, stored, wanted)
 		if !errors.Is(err, shards.ErrTooLarge) {
 			return put, err

@@ -64,7 +64,7 @@ func (f *fakeSource) hold(cas ...[]byte) {
 func (f *fakeSource) fail(reason cabundle.Reason) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.reading = cabundle.Reading{Problem: &cabundle.Problem{Reason: reason}, Version: f.reading.Version + 1}
+	f.reading = cabundle.Reading{Problem: &cabundle.Problem{Reason: reason, Detail: "it cannot be used"}, Version: f.reading.Version + 1}
 }
 
 // fakeBundles are CABundles as an API server keeps them.
@@ -133,13 +133,6 @@ func (f *fakeBundles) update(object *v1alpha1.CABundle, change func(stored *v1al
 	f.put(stored)
 	stored.DeepCopyInto(object)
 	return nil
-}
-
-func (f *fakeBundles) Update(_ context.Context, object *v1alpha1.CABundle) error {
-	return f.update(object, func(stored *v1alpha1.CABundle) {
-		stored.Spec, stored.Labels = object.Spec, object.Labels
-		stored.Generation++
-	})
 }
 
 func (f *fakeBundles) UpdateStatus(_ context.Context, object *v1alpha1.CABundle) error {
@@ -238,9 +231,13 @@ func newReplica(t *testing.T, s *fakeSource, a *api, clk *clocktesting.FakeClock
 	return r
 }
 
-// publish is what a worker does.
+// publish is what a worker does, long after it has last done so.
 func (r *replica) publish(t *testing.T) time.Duration {
 	t.Helper()
+	of := r.of(source)
+	r.mu.Lock()
+	of.shownAt = time.Time{}
+	r.mu.Unlock()
 	return r.reconcile(t.Context(), source)
 }
 

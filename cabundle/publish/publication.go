@@ -16,6 +16,7 @@ type publication struct {
 	stored       *shards.Entry      // as it was last read or written; nil if that may be out of date
 	settled      int                // the Revision of the source that is published; 0 if none
 	shown        *v1alpha1.CABundle // nil if there is none, or it is not known
+	shownAt      time.Time          // when the CABundle was last brought up to date
 	unnamedSince time.Time          // when the last target was gone; zero while there are some
 	effective    string             // the value that a policy was last seen to fill in
 	// turn is held by the one of many targets that tries whether the API server sees what was published.

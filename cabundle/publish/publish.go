@@ -30,6 +30,8 @@ const (
 	delay = 300 * time.Millisecond
 	// followDelay is the delay of a replica that does not lead: by then the leader has written what is to be written.
 	followDelay = 3 * time.Second
+	// showEvery is how often a CABundle is written at most: people look at it, and each write is work for the API server.
+	showEvery = 2 * time.Second
 	// removeAfter is for how many intervals nothing must name a source until it counts as one that no target names.
 	removeAfter = 10
 	// workers is how many sources are published side by side: when many are new, their targets wait for it.
@@ -165,8 +167,9 @@ func (p *Publisher) reconcile(ctx context.Context, ref cabundle.Reference) time.
 	of.unnamedSince = time.Time{}
 	p.mu.Unlock()
 	stored, reading, err := p.update(ctx, ref, of)
+	wait := time.Duration(0)
 	if err == nil {
-		err = p.show(ctx, ref, of, stored, reading)
+		wait, err = p.showInTime(ctx, ref, of, stored, reading)
 	}
 	p.say(ctx, err)
 	switch {
@@ -175,7 +178,7 @@ func (p *Publisher) reconcile(ctx context.Context, ref cabundle.Reference) time.
 	case stored.Untidy():
 		return tidyAfter
 	}
-	return 0
+	return wait
 }
 
 // unsynced returns when to try again as long as it is not known what is stored. If that lasts, it will last longer.

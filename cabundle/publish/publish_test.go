@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -61,16 +60,16 @@ func TestTheLifeOfAPublication(t *testing.T) {
 	s.fail(cabundle.SourceNotFound)
 	r.publish(t)
 	expect(t, b, "SourceNotFound")
-	if labels := b.stored().Labels; labels[v1alpha1.NotReadyLabel] != "true" {
-		t.Errorf("labels: %v", labels)
+	if problem := b.entry(t, source).Problem; problem == "" {
+		t.Errorf("the policy that warns has nothing to say: %q", problem)
 	}
 
 	s.hold(one)
 	r.read(t)
 	r.publish(t)
 	expect(t, b, "Published", one)
-	if labels := b.stored().Labels; labels[v1alpha1.NotReadyLabel] != "" {
-		t.Errorf("labels: %v", labels)
+	if problem := b.entry(t, source).Problem; problem != "" {
+		t.Errorf("the policy that warns still says %q", problem)
 	}
 
 	s.hold(two)
@@ -201,7 +200,6 @@ func TestWhatSomebodyElseShowsIsPutRight(t *testing.T) {
 	good := b.stored()
 	for sentence, change := range map[string]func(*v1alpha1.CABundle){
 		"another certificate": func(o *v1alpha1.CABundle) { o.Status.CABundle = encoded(ca("foreign")) },
-		"the label":           func(o *v1alpha1.CABundle) { o.Labels = map[string]string{v1alpha1.NotReadyLabel: "true"} },
 		"the status":          func(o *v1alpha1.CABundle) { o.Status = v1alpha1.CABundleStatus{} },
 		"another source":      func(o *v1alpha1.CABundle) { o.Spec.Source = "secret/ns/other" },
 	} {
@@ -219,8 +217,8 @@ func TestWhatSomebodyElseShowsIsPutRight(t *testing.T) {
 			if diff := cmp.Diff(good.Status.CABundle, now.Status.CABundle); diff != "" {
 				t.Error("shown:", diff)
 			}
-			if diff := cmp.Diff(good.Labels, now.Labels, cmpopts.EquateEmpty()); diff != "" || now.Spec.Source != good.Spec.Source {
-				t.Errorf("%+v %s", now.Spec, diff)
+			if now.Spec.Source != good.Spec.Source {
+				t.Errorf("%+v", now.Spec)
 			}
 			if condition := meta.FindStatusCondition(now.Status.Conditions, v1alpha1.Ready); condition == nil {
 				t.Error("it does not say whether it is ready")
@@ -229,6 +227,22 @@ func TestWhatSomebodyElseShowsIsPutRight(t *testing.T) {
 	}
 	if b.shards.Writes() != 1 {
 		t.Errorf("the shard was written %d times", b.shards.Writes())
+	}
+}
+
+func TestACABundleIsWrittenAtMostEveryTwoSeconds(t *testing.T) {
+	r, s, b, clk := newRig(t, cabundle.Rules{})
+	s.hold(ca("one"))
+	r.publish(t)
+	shown := b.fakeBundles.writes
+	s.hold(ca("two"))
+	r.read(t)
+	if again := r.reconcile(t.Context(), source); again != showEvery || b.fakeBundles.writes != shown || b.shards.Writes() != 2 {
+		t.Errorf("it is looked at after %s; shown %d times, published %d times", again, b.fakeBundles.writes-shown, b.shards.Writes())
+	}
+	clk.Step(showEvery)
+	if again := r.reconcile(t.Context(), source); again != 0 || b.fakeBundles.writes != shown+1 {
+		t.Errorf("it is looked at after %s; shown %d times", again, b.fakeBundles.writes-shown)
 	}
 }
 

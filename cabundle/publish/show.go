@@ -21,7 +21,6 @@ import (
 type bundles interface {
 	Get(ctx context.Context, name string) (*v1alpha1.CABundle, error)
 	Create(context.Context, *v1alpha1.CABundle) error
-	Update(context.Context, *v1alpha1.CABundle) error
 	UpdateStatus(context.Context, *v1alpha1.CABundle) error
 	Delete(context.Context, *v1alpha1.CABundle) error
 }
@@ -61,28 +60,43 @@ func (p *Publisher) Gone(name string) {
 	}
 }
 
-// show brings the CABundle of a source up to date: first the label, for the policy that warns, then the status. The caller holds of.writing.
+// showInTime shows a source, or returns how long to wait for that: it was written only just now. The caller holds of.writing.
+func (p *Publisher) showInTime(ctx context.Context, ref cabundle.Reference, of *publication, stored shards.Entry, reading ledger.Reading) (time.Duration, error) {
+	p.mu.Lock()
+	rested, shown := p.clock.Since(of.shownAt), of.shown
+	p.mu.Unlock()
+	if shown != nil && rested >= 0 && rested < showEvery { // less than 0: the clock has gone back
+		return showEvery - rested, nil
+	}
+	return 0, p.show(ctx, ref, of, stored, reading)
+}
+
+// show brings the CABundle of a source up to date. The caller holds of.writing.
 func (p *Publisher) show(ctx context.Context, ref cabundle.Reference, of *publication, stored shards.Entry, reading ledger.Reading) error {
-	ready := problemOf(p.clock.Now(), reading) == nil
-	shown, err := p.labelled(ctx, ref, of, ready)
+	written := false
+	shown, err := p.there(ctx, ref, of)
 	if err == nil {
 		status := statusOf(p.clock.Now(), shown, stored, reading, p.targets.Summary(ref, reading.Revision))
 		if !equality.Semantic.DeepEqual(shown.Status, status) {
 			shown = shown.DeepCopy()
 			shown.Status = status
 			err = p.bundles.UpdateStatus(ctx, shown)
+			written = true
 		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if written {
+		of.shownAt = p.clock.Now()
+	}
 	if of.shown = shown; err != nil {
 		of.shown = nil // it is read before it is written again
 	}
 	return err
 }
 
-// labelled returns the CABundle of a source, with the label of one that is (not) ready.
-func (p *Publisher) labelled(ctx context.Context, ref cabundle.Reference, of *publication, ready bool) (*v1alpha1.CABundle, error) {
+// there returns the CABundle of a source; it is made if it is not there.
+func (p *Publisher) there(ctx context.Context, ref cabundle.Reference, of *publication) (*v1alpha1.CABundle, error) {
 	p.mu.Lock()
 	shown := of.shown
 	p.mu.Unlock()
@@ -92,31 +106,16 @@ func (p *Publisher) labelled(ctx context.Context, ref cabundle.Reference, of *pu
 			return nil, err
 		}
 	}
-	if err == nil && shown.Spec.Source != ref.String() { // it cannot be changed
-		err = apierrors.NewNotFound(v1alpha1.GroupVersion.WithResource("cabundles").GroupResource(), shown.Name)
-		if failed := p.bundles.Delete(ctx, shown); failed != nil {
-			return nil, failed
-		}
-	}
-	if err != nil {
-		shown = &v1alpha1.CABundle{ObjectMeta: metav1.ObjectMeta{Name: ref.PublishedName()}, Spec: v1alpha1.CABundleSpec{Source: ref.String()}}
-		label(shown, ready)
-		return shown, p.bundles.Create(ctx, shown)
-	}
-	wanted := shown.DeepCopy()
-	if label(wanted, ready); equality.Semantic.DeepEqual(wanted, shown) {
+	if err == nil && shown.Spec.Source == ref.String() {
 		return shown, nil
 	}
-	return wanted, p.bundles.Update(ctx, wanted)
-}
-
-// label labels a CABundle of a source that is ready or not.
-func label(object *v1alpha1.CABundle, ready bool) {
-	if ready {
-		delete(object.Labels, v1alpha1.NotReadyLabel)
-		return
+	if err == nil { // the source of a CABundle cannot be changed
+		if err := p.bundles.Delete(ctx, shown); err != nil {
+			return nil, err
+		}
 	}
-	metav1.SetMetaDataLabel(&object.ObjectMeta, v1alpha1.NotReadyLabel, "true")
+	shown = &v1alpha1.CABundle{ObjectMeta: metav1.ObjectMeta{Name: ref.PublishedName()}, Spec: v1alpha1.CABundleSpec{Source: ref.String()}}
+	return shown, p.bundles.Create(ctx, shown)
 }
 
 // hide removes the CABundle of a source that no target names. The caller holds of.writing.

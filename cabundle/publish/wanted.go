@@ -36,6 +36,9 @@ func wanted(now time.Time, rules cabundle.Rules, stored shards.Entry, reading le
 	}
 	published := rules.Published(now, history, reading.Reading, before)
 	next.Published = stored.Published.Next(published, synced && targets.Injected == targets.Total)
+	if problem := problemOf(now, reading); problem != nil {
+		next.Problem = problem.Error()
+	}
 	return next, dropped
 }
 

@@ -13,6 +13,8 @@ type Entry struct {
 	History cabundle.History
 	// Published is what policies read.
 	Published cabundle.Published
+	// Problem says why the source cannot be injected, for a policy to warn of; empty if it can.
+	Problem string
 
 	held []holder // where it was found, the one that counts first; none if nothing is stored
 }
@@ -33,10 +35,13 @@ type values struct {
 	published string
 	// history is the JSON of the History.
 	history string
+	problem string
 }
 
 // bytes is what values takes up in a shard, with its key.
-func (v values) bytes(key string) int { return 2*len(key) + len(v.published) + len(v.history) }
+func (v values) bytes(key string) int {
+	return 2*len(key) + len(v.published) + len(v.history) + len(v.problem)
+}
 
 // encode returns e as a shard holds it.
 func encode(e Entry) values {
@@ -44,11 +49,13 @@ func encode(e Entry) values {
 	return values{
 		published: strings.Join(append([]string{e.Published.CABundle}, e.Published.Replaces...), " "),
 		history:   string(history),
+		problem:   e.Problem,
 	}
 }
 
 // decode is the reverse of encode. What cannot be read counts as nothing: the replicas know it, or begin anew.
 func decode(v values) (e Entry) {
+	e.Problem = v.problem
 	words := strings.Split(v.published, " ")
 	e.Published.CABundle = words[0]
 	if len(words) > 1 {

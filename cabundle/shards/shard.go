@@ -17,12 +17,15 @@ import (
 const (
 	// Label is that of each shard; its value is the name of the installation. The policies' bindings select by it.
 	Label = "caject.io/published"
+	// notReadyLabel is there while a source cannot be injected: for the policy that warns.
+	notReadyLabel = "caject.io/not-ready"
 	// clusterAnnotation holds the UID of the namespace kube-system: a shard out of another cluster's backup counts for nothing.
 	clusterAnnotation = "caject.io/cluster"
 
 	driver          = "caject.io"
 	publishedVolume = 0 // the policies look there
 	historyVolume   = 1
+	problemVolume   = 2 // the policy that warns looks there
 )
 
 // name names a shard: it is that of a PodTemplate, less the name of the installation.
@@ -78,10 +81,13 @@ func parse(object *corev1.PodTemplate, o Options, identity Identity) *shard {
 	s.foreign = identity.Cluster != "" && object.Annotations[clusterAnnotation] != identity.Cluster
 	volumes := object.Template.Spec.Volumes
 	if !s.foreign && len(volumes) > historyVolume && volumes[publishedVolume].CSI != nil && volumes[historyVolume].CSI != nil {
-		histories := volumes[historyVolume].CSI.VolumeAttributes
+		histories, problems := volumes[historyVolume].CSI.VolumeAttributes, map[string]string{}
+		if len(volumes) > problemVolume && volumes[problemVolume].CSI != nil {
+			problems = volumes[problemVolume].CSI.VolumeAttributes
+		}
 		for source, published := range volumes[publishedVolume].CSI.VolumeAttributes {
 			if _, ok := cabundle.ParsePublishedSource(source); ok {
-				s.set(source, values{published, histories[source]})
+				s.set(source, values{published, histories[source], problems[source]})
 			}
 		}
 	}
@@ -93,7 +99,8 @@ func parse(object *corev1.PodTemplate, o Options, identity Identity) *shard {
 
 // isAsRendered reports whether object is as render makes it, as far as caject and the policies look at it.
 func isAsRendered(object, rendered *corev1.PodTemplate) bool {
-	if object.Labels[Label] != rendered.Labels[Label] || object.Annotations[clusterAnnotation] != rendered.Annotations[clusterAnnotation] {
+	if object.Labels[Label] != rendered.Labels[Label] || object.Labels[notReadyLabel] != rendered.Labels[notReadyLabel] ||
+		object.Annotations[clusterAnnotation] != rendered.Annotations[clusterAnnotation] {
 		return false
 	}
 	volumes := object.Template.Spec.Volumes
@@ -130,12 +137,19 @@ func (s *shard) clone() *shard {
 
 // render returns the PodTemplate that holds what s does, in place of object.
 func (s *shard) render(object *corev1.PodTemplate, o Options, identity Identity) *corev1.PodTemplate {
-	published, histories := map[string]string{}, map[string]string{}
+	published, histories, problems := map[string]string{}, map[string]string{}, map[string]string{}
 	for source, v := range s.entries {
 		published[source], histories[source] = v.published, v.history
+		if v.problem != "" {
+			problems[source] = v.problem
+		}
 	}
 	rendered := &corev1.PodTemplate{ObjectMeta: *object.ObjectMeta.DeepCopy()}
 	metav1.SetMetaDataLabel(&rendered.ObjectMeta, Label, o.Name)
+	delete(rendered.Labels, notReadyLabel)
+	if len(problems) > 0 {
+		metav1.SetMetaDataLabel(&rendered.ObjectMeta, notReadyLabel, "true")
+	}
 	if identity.Cluster != "" {
 		metav1.SetMetaDataAnnotation(&rendered.ObjectMeta, clusterAnnotation, identity.Cluster)
 	}
@@ -155,7 +169,7 @@ func (s *shard) render(object *corev1.PodTemplate, o Options, identity Identity)
 				Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 			},
 		}},
-		Volumes: []corev1.Volume{volume("published", published), volume("history", histories)},
+		Volumes: []corev1.Volume{volume("published", published), volume("history", histories), volume("problems", problems)},
 	}
 	return rendered
 }

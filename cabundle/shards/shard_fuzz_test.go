@@ -29,7 +29,7 @@ func FuzzParse(f *testing.F) {
 	other := cabundle.Reading{Bundle: ca("two"), Version: 4}
 	options, identity := Options{Namespace: "caject", Name: "caject"}, Identity{Cluster: "cluster"}
 	f.Fuzz(func(t *testing.T, source, published, history string) {
-		written := &shard{entries: map[string]values{source: {published, history}}}
+		written := &shard{entries: map[string]values{source: {published: published, history: history}}}
 		read := parse(written.render(&corev1.PodTemplate{}, options, identity), options, identity)
 		_, isSource := cabundle.ParsePublishedSource(source)
 		if _, there := read.entries[source]; there != isSource || read.wrong == isSource {

@@ -129,6 +129,15 @@ func TestAnEntryComesBackAsItWasStored(t *testing.T) {
 	if diff := cmp.Diff(want, object.Template.Spec.Volumes[0].CSI.VolumeAttributes); diff != "" {
 		t.Error(diff)
 	}
+	wanted.Problem = "it is missing"
+	r.put("a", wanted)
+	if object := api.All()[0]; newReplica(t, api).get("a").Problem != "it is missing" || object.Labels["caject.io/not-ready"] != "true" {
+		t.Errorf("what is wrong is lost: %+v", object.Labels)
+	}
+	wanted.Problem = ""
+	if r.put("a", wanted); api.All()[0].Labels["caject.io/not-ready"] != "" {
+		t.Error("it is still labelled")
+	}
 	writes := api.Writes()
 	if r.put("a", wanted); api.Writes() != writes {
 		t.Error("what is right was written")
@@ -258,7 +267,7 @@ func TestAShardThatIsNotOurs(t *testing.T) {
 			if test.kept {
 				want["secret/ns/a"] = "published-0 "
 			}
-			if diff := cmp.Diff(want, layout(api)); diff != "" || len(api.All()[0].Template.Spec.Volumes) != 2 {
+			if diff := cmp.Diff(want, layout(api)); diff != "" || len(api.All()[0].Template.Spec.Volumes) != 3 {
 				t.Error(diff)
 			}
 			if r = newReplica(t, api); !r.get("b").Stored() {

@@ -14,9 +14,6 @@ import (
 // GroupVersion is that of CABundle.
 var GroupVersion = schema.GroupVersion{Group: "caject.io", Version: "v1alpha1"}
 
-// NotReadyLabel is there while a source cannot be injected: for the policy that warns.
-const NotReadyLabel = "caject.io/not-ready"
-
 // CABundle shows what caject knows of one source that targets name: public certificates, for people to look at. Nothing is
 // read back from it. caject makes, changes and removes it; the API server refuses changes by anybody else.
 //

@@ -120,7 +120,7 @@ func TestTheLifeOfACABundle(t *testing.T) {
 
 	// Nobody else may change it. Who deletes it gets it made again.
 	bad := object.DeepCopy()
-	bad.Labels = map[string]string{v1alpha1.NotReadyLabel: "true"}
+	bad.Labels = map[string]string{"a": "b"}
 	if err := shared.client.Update(t.Context(), bad); !apierrors.IsForbidden(err) {
 		t.Errorf("changed by hand: %v", err)
 	}

@@ -87,7 +87,7 @@ func TestRoles(t *testing.T) {
 		"everywhere: apiregistration.k8s.io/apiservices: " + targetVerbs,
 	}
 	published := []string{
-		"everywhere: caject.io/cabundles: create,delete,get,list,update,watch",
+		"everywhere: caject.io/cabundles: create,delete,get,list,watch",
 		"everywhere: caject.io/cabundles/status: update",
 		"everywhere: namespaces kube-system: get",
 		"in ns: podtemplates: create,delete,get,list,update,watch",

@@ -123,14 +123,3 @@ that is there counts, whether it can be followed or not. */}}
 {{ . }}.metadata.annotations[?'caject.io/inject-ca-from'].orValue('').trim() )
 {{- end -}}
 
-{{/* Match conditions of a policy with CABundles as parameters: those that are true for the CABundle of the source that object
-names. */}}
-{{- define "caject.matchSource" -}}
-- name: annotated
-  expression: >-
-    {{- include "caject.annotated" "object" | nindent 4 }}
-- name: source
-  expression: >-
-    params.spec.source ==
-    {{- include "caject.source" "object" | nindent 4 }}
-{{- end -}}
