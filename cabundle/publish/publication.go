@@ -13,6 +13,7 @@ import (
 type publication struct {
 	writing sync.Mutex // held by the one that reads and writes what is stored
 
+	fresh        bool               // nothing was read, written or seen of it yet
 	stored       *shards.Entry      // as it was last read or written; nil if that may be out of date
 	settled      int                // the Revision of the source that is published; 0 if none
 	shown        *v1alpha1.CABundle // nil if there is none, or it is not known
@@ -29,7 +30,8 @@ func (p *Publisher) of(ref cabundle.Reference) *publication {
 	defer p.mu.Unlock()
 	found, ok := p.publications[ref]
 	if !ok {
-		found = &publication{turn: make(chan struct{}, 1)}
+		// The first targets of a source often come together: it is shown once for them.
+		found = &publication{fresh: true, shownAt: p.clock.Now().Add(delay - showEvery), turn: make(chan struct{}, 1)}
 		p.publications[ref] = found
 	}
 	return found
@@ -50,7 +52,7 @@ func (p *Publisher) known(ref cabundle.Reference, of *publication) (shards.Entry
 func (p *Publisher) Stored(ref cabundle.Reference) {
 	of := p.of(ref)
 	p.mu.Lock()
-	of.stored, of.settled = nil, 0
+	of.stored, of.settled, of.fresh = nil, 0, false
 	p.mu.Unlock()
 	if entry, err := p.store.Get(ref); err == nil && entry.Named() {
 		p.ledger.Learn(ref, entry.History)
@@ -63,6 +65,6 @@ func (p *Publisher) took(of *publication, stored shards.Entry, err error, revisi
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if of.stored, of.settled = nil, 0; err == nil {
-		of.stored, of.settled = &stored, revision
+		of.stored, of.settled, of.fresh = &stored, revision, false
 	}
 }

@@ -35,7 +35,7 @@ const (
 	// removeAfter is for how many intervals nothing must name a source until it counts as one that no target names.
 	removeAfter = 10
 	// workers is how many sources are published side by side: when many are new, their targets wait for it.
-	workers = 4
+	workers = 16
 	// maxTries bounds how often a write is tried that others get in the way of.
 	maxTries = 5
 	// tidyAfter is how long to wait until a source is taken out of the second of two shards.
@@ -124,11 +124,22 @@ func (p *Publisher) History(ref cabundle.Reference) cabundle.History {
 
 // Changed has a source looked at soon: what is known of it, or of its targets, has changed. It does not block.
 func (p *Publisher) Changed(ref cabundle.Reference) {
-	if p.options.Leads() {
-		p.queue.AddAfter(ref, delay)
-	} else {
+	switch {
+	case !p.options.Leads():
 		p.queue.AddAfter(ref, followDelay)
+	case p.unpublished(ref): // its further targets wait for it
+		p.queue.Add(ref)
+	default:
+		p.queue.AddAfter(ref, delay)
 	}
+}
+
+// unpublished reports whether nothing is published of a source yet, as far as is known.
+func (p *Publisher) unpublished(ref cabundle.Reference) bool {
+	of := p.of(ref)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return of.fresh
 }
 
 // Start publishes until ctx ends.

@@ -63,9 +63,9 @@ func (p *Publisher) Gone(name string) {
 // showInTime shows a source, or returns how long to wait for that: it was written only just now. The caller holds of.writing.
 func (p *Publisher) showInTime(ctx context.Context, ref cabundle.Reference, of *publication, stored shards.Entry, reading ledger.Reading) (time.Duration, error) {
 	p.mu.Lock()
-	rested, shown := p.clock.Since(of.shownAt), of.shown
+	rested := p.clock.Since(of.shownAt)
 	p.mu.Unlock()
-	if shown != nil && rested >= 0 && rested < showEvery { // less than 0: the clock has gone back
+	if rested >= 0 && rested < showEvery { // less than 0: the clock has gone back
 		return showEvery - rested, nil
 	}
 	return 0, p.show(ctx, ref, of, stored, reading)
