@@ -17,6 +17,10 @@ import (
 	"github.com/caject/caject/cabundle"
 )
 
+// commitPause is how long after a commit the next one waits: what comes meanwhile goes into it. A shard is large, and its writes are work for
+// the API server.
+const commitPause = 50 * time.Millisecond
+
 // tidyAfter is how long an entry is in two shards before one is removed: each API server learns of the new one for itself.
 const tidyAfter = time.Second
 
@@ -89,6 +93,12 @@ func (s *Store) Start(ctx context.Context) error {
 			return nil
 		case <-s.wake:
 			s.commit(ctx)
+			pause := time.NewTimer(commitPause)
+			select {
+			case <-ctx.Done():
+			case <-pause.C:
+			}
+			pause.Stop()
 		}
 	}
 }
