@@ -230,6 +230,23 @@ func TestWhatSomebodyElseShowsIsPutRight(t *testing.T) {
 	}
 }
 
+// TestWhatWasWithdrawnIsNotReplaced: an opt-in is withdrawn and given again before that is published. Targets keep the CA of before.
+func TestWhatWasWithdrawnIsNotReplaced(t *testing.T) {
+	r, s, b, _ := newRig(t, cabundle.Rules{})
+	r.targets.summary.Injected = 0
+	s.hold(ca("one"))
+	r.publish(t)
+	s.fail(cabundle.SourceNotAllowed)
+	r.read(t)
+	two := ca("two")
+	s.hold(two)
+	r.read(t)
+	r.publish(t)
+	if diff := cmp.Diff(cabundle.Published{CABundle: encoded(two)}, b.entry(t, source).Published); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestACABundleIsWrittenAtMostEveryTwoSeconds(t *testing.T) {
 	r, s, b, clk := newRig(t, cabundle.Rules{})
 	s.hold(ca("one"))

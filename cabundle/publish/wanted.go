@@ -35,7 +35,11 @@ func wanted(now time.Time, rules cabundle.Rules, stored shards.Entry, reading le
 		history = stored.History.Complete(history)
 	}
 	published := rules.Published(now, history, reading.Reading, before)
-	next.Published = stored.Published.Next(published, synced && targets.Injected == targets.Total)
+	former := stored.Published
+	if history.Withdrawn > stored.History.Withdrawn { // what targets hold of before stays there: it is not replaced
+		former = cabundle.Published{}
+	}
+	next.Published = former.Next(published, synced && targets.Injected == targets.Total)
 	if problem := problemOf(now, reading); problem != nil {
 		next.Problem = problem.Error()
 	}
