@@ -47,10 +47,14 @@ func double(ctx context.Context, a *act) error {
 		func() error { return a.begin(ctx, first) },
 		func() error { return a.rotateTwice(ctx, second, third) },
 		func() error { return a.beLate(ctx) },
-		func() error { return a.hold(ctx, must(first, second, third)) },
+		func() error { return a.hold(ctx, all(first, second, third)) },
 		func() error { return a.holdLate(ctx) },
 	)
 }
+
+// all is the bundle of cas. The replica that has seen but the third puts that into a target, and the second behind it once it has learned
+// of it.
+func all(cas ...[]byte) bundle { return must(cas...).inAnyOrder() }
 
 // rotateTwice rotates, and again as soon as a target holds the first of the two.
 func (a *act) rotateTwice(ctx context.Context, one, two []byte) error {
@@ -90,7 +94,7 @@ func issued(ctx context.Context, a *act) error {
 		func() error { return a.populate(ctx) },
 		func() error { return a.hold(ctx, must(first)) },
 		func() error { return a.rotateTwice(ctx, second, third) },
-		func() error { return a.hold(ctx, must(first, second, third)) },
+		func() error { return a.hold(ctx, all(first, second, third)) },
 	)
 }
 
