@@ -123,3 +123,11 @@ that is there counts, whether it can be followed or not. */}}
 {{ . }}.metadata.annotations[?'caject.io/inject-ca-from'].orValue('').trim() )
 {{- end -}}
 
+{{/* Those of resources, a list, that are injected into, as YAML: a dict of root and resources. */}}
+{{- define "caject.enabledTargets" -}}
+{{- range .resources }}
+{{- if index $.root.Values.targets . }}
+- {{ . }}
+{{- end }}
+{{- end }}
+{{- end -}}
