@@ -82,6 +82,43 @@ func (p *Publisher) publishAhead(ctx context.Context, ref cabundle.Reference) ti
 	return 0
 }
 
+// retire does what becomes of a source that no target names: some time after the last one it is shown no more, and kept with those
+// that were published ahead, so that the next one to name it finds it.
+func (p *Publisher) retire(ctx context.Context, ref cabundle.Reference, of *publication) time.Duration {
+	of.writing.Lock()
+	defer of.writing.Unlock()
+	stored, err := p.known(ref, of)
+	if err != nil {
+		return delay
+	}
+	p.mu.Lock()
+	if of.unnamedSince.IsZero() {
+		of.unnamedSince = p.clock.Now()
+	}
+	left := removeAfter*p.options.Interval - p.clock.Since(of.unnamedSince)
+	shown := of.shown != nil
+	p.mu.Unlock()
+	if left > 0 && (stored.Named() || shown) {
+		return left
+	}
+	if err = p.hide(ctx, ref, of); err == nil && (stored.Named() || stored.Untidy()) {
+		if stored, err = p.demote(ctx, ref, stored, stored); err == nil && stored.Untidy() {
+			p.took(of, stored, nil, 0)
+			return shards.TidyAfter
+		}
+	}
+	if err != nil {
+		p.took(of, stored, err, 0)
+		p.say(ctx, err)
+		return p.options.Interval
+	}
+	p.mu.Lock()
+	delete(p.publications, ref)
+	p.mu.Unlock()
+	p.ledger.Forget(ref)
+	return 0
+}
+
 // demote stores wanted in place of stored, with the sources that no target names; it removes it if there is nothing to publish, or it is too
 // large for that.
 func (p *Publisher) demote(ctx context.Context, ref cabundle.Reference, stored, wanted shards.Entry) (shards.Entry, error) {

@@ -38,8 +38,6 @@ const (
 	workers = 16
 	// maxTries bounds how often a write is tried that others get in the way of.
 	maxTries = 5
-	// tidyAfter is how long to wait until a source is taken out of the second of two shards.
-	tidyAfter = time.Second
 	// requestTimeout bounds the work on one source.
 	requestTimeout = 10 * time.Second
 	// DroppedReason is that of the Event about certificates that had to leave a bundle for want of room.
@@ -187,7 +185,7 @@ func (p *Publisher) reconcile(ctx context.Context, ref cabundle.Reference) time.
 	case err != nil:
 		return p.options.Interval
 	case stored.Untidy():
-		return tidyAfter
+		return shards.TidyAfter
 	}
 	return wait
 }
@@ -238,43 +236,6 @@ func (p *Publisher) update(ctx context.Context, ref cabundle.Reference, of *publ
 		}
 	}
 	return shards.Entry{}, reading, fmt.Errorf("publish %s: others changed it %d times in a row", ref, maxTries)
-}
-
-// retire does what becomes of a source that no target names: some time after the last one it is shown no more, and kept with those
-// that were published ahead, so that the next one to name it finds it.
-func (p *Publisher) retire(ctx context.Context, ref cabundle.Reference, of *publication) time.Duration {
-	of.writing.Lock()
-	defer of.writing.Unlock()
-	stored, err := p.known(ref, of)
-	if err != nil {
-		return delay
-	}
-	p.mu.Lock()
-	if of.unnamedSince.IsZero() {
-		of.unnamedSince = p.clock.Now()
-	}
-	left := removeAfter*p.options.Interval - p.clock.Since(of.unnamedSince)
-	shown := of.shown != nil
-	p.mu.Unlock()
-	if left > 0 && (stored.Named() || shown) {
-		return left
-	}
-	if err = p.hide(ctx, ref, of); err == nil && (stored.Named() || stored.Untidy()) {
-		if stored, err = p.demote(ctx, ref, stored, stored); err == nil && stored.Untidy() {
-			p.took(of, stored, nil, 0)
-			return tidyAfter
-		}
-	}
-	if err != nil {
-		p.took(of, stored, err, 0)
-		p.say(ctx, err)
-		return p.options.Interval
-	}
-	p.mu.Lock()
-	delete(p.publications, ref)
-	p.mu.Unlock()
-	p.ledger.Forget(ref)
-	return 0
 }
 
 // say logs once that nothing can be published, and why, and once that it can again.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/cabundle/cabundletest"
+	"github.com/caject/caject/cabundle/shards"
 	"github.com/caject/caject/cabundle/v1alpha1"
 )
 
@@ -119,7 +120,7 @@ func TestTheLifeOfAPublication(t *testing.T) {
 		t.Errorf("it is looked at after %s, and stored %v", again, entry)
 	}
 	clk.Step(again)
-	if again = r.publish(t); again != tidyAfter {
+	if again = r.publish(t); again != shards.TidyAfter {
 		t.Errorf("it is looked at after %s", again)
 	}
 	clk.Step(again)
@@ -135,7 +136,7 @@ func TestTheLifeOfAPublication(t *testing.T) {
 	r.targets.summary = Summary{Total: 1}
 	r.read(t)
 	r.publish(t)
-	clk.Step(tidyAfter)
+	clk.Step(shards.TidyAfter)
 	r.publish(t)
 	if entry := b.entry(t, source); !entry.Named() || entry.Untidy() || entry.Published.CABundle != encoded(two) {
 		t.Errorf("named once more it is stored %+v", entry)

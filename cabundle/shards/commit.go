@@ -171,7 +171,7 @@ func (s *Store) tidies(source string, doubled bool) bool {
 	case !ok:
 		s.doubled[source] = s.clock.Now()
 	default:
-		return s.clock.Since(since) >= tidyAfter
+		return s.clock.Since(since) >= TidyAfter
 	}
 	return false
 }
@@ -220,7 +220,8 @@ func (s *Store) write(ctx context.Context, p *plan) map[name]error {
 	return failed
 }
 
-// writeOne writes draft in place of there, which is nil if the shard is new, and notes what n is then. What is empty is deleted.
+// writeOne writes draft in place of there, which is nil if the shard is new, and notes what n is then: nobody need be told of what this
+// process has written itself. What is empty is deleted.
 func (s *Store) writeOne(ctx context.Context, n name, there, draft *shard) error {
 	if len(draft.entries) == 0 {
 		if there == nil {
@@ -245,17 +246,6 @@ func (s *Store) writeOne(ctx context.Context, n name, there, draft *shard) error
 	}
 	s.note(n, parse(object, s.options, *s.identity))
 	return nil
-}
-
-// note notes what n is now, as this process has written it.
-func (s *Store) note(n name, now *shard) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if now == nil {
-		delete(s.shards, n)
-		return
-	}
-	s.shards[n] = now
 }
 
 // reread takes in what n is now, if a write has failed with err because it is not what it was taken for. It returns err.

@@ -21,8 +21,8 @@ import (
 // the API server.
 const commitPause = 50 * time.Millisecond
 
-// tidyAfter is how long an entry is in two shards before one is removed: each API server learns of the new one for itself.
-const tidyAfter = time.Second
+// TidyAfter is how long an entry is in two shards before one is removed: each API server learns of the new one for itself.
+const TidyAfter = time.Second
 
 // ErrNotSynced says that it is not known yet what is stored.
 var ErrNotSynced = errors.New("the shards are not known yet")
@@ -174,15 +174,20 @@ func (s *Store) Gone(object string) {
 
 // take notes what n is now, nil for gone, and tells of what differs from before.
 func (s *Store) take(n name, now *shard) {
+	s.tell(s.note(n, now), now)
+}
+
+// note notes what n is now, nil for gone, and returns what it was before.
+func (s *Store) note(n name, now *shard) (before *shard) {
 	s.mu.Lock()
-	before := s.shards[n]
+	defer s.mu.Unlock()
+	before = s.shards[n]
 	if now == nil {
 		delete(s.shards, n)
 	} else {
 		s.shards[n] = now
 	}
-	s.mu.Unlock()
-	s.tell(before, now)
+	return before
 }
 
 // tell tells of what differs between before and now, and has what is wrong put right. Each may be nil.
