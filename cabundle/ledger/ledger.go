@@ -137,13 +137,17 @@ func (l *Ledger) Weigh(ref cabundle.Reference, reading cabundle.Reading) (cabund
 }
 
 // history returns what is known, or stored, of the history of ref.
-func (l *Ledger) history(ref cabundle.Reference) cabundle.History {
+func (l *Ledger) history(ref cabundle.Reference) (history cabundle.History) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if a, ok := l.accounts[ref]; ok {
-		return a.history
+	a, ok := l.accounts[ref]
+	if ok {
+		history = a.history
 	}
-	return l.recall(ref)
+	l.mu.Unlock()
+	if !ok { // not under the lock: certificates are parsed
+		history = l.recall(ref)
+	}
+	return history
 }
 
 // Learn takes in what is stored of the history of ref, as it was read just now, and returns both together. stale reports that

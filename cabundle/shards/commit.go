@@ -118,7 +118,7 @@ func (s *Store) commit(ctx context.Context) {
 	s.mu.Lock()
 	now := &plan{shards: s.shards}
 	for _, one := range puts {
-		if one.settle(now, failed); one.err == errAgain {
+		if one.settle(now, failed); errors.Is(one.err, errAgain) {
 			one.err = nil
 			s.queue = append(s.queue, one)
 			s.rouse()

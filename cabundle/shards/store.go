@@ -84,7 +84,7 @@ func (s *Store) SetListed(listed func() bool) { s.listed = listed }
 
 // Start works until ctx ends.
 func (s *Store) Start(ctx context.Context) error {
-	if !s.identify(ctx) {
+	if s.identify(ctx) != nil {
 		return nil
 	}
 	for {
@@ -103,22 +103,18 @@ func (s *Store) Start(ctx context.Context) error {
 	}
 }
 
-// identify asks who we are until that is known. It returns false if ctx ends first.
-func (s *Store) identify(ctx context.Context) bool {
+// identify asks who we are until that is known. The error is that ctx has ended.
+func (s *Store) identify(ctx context.Context) error {
 	backoff := wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 10, Cap: 4 * time.Second}
-	for {
+	return backoff.DelayFunc().Until(ctx, true, true, func(ctx context.Context) (done bool, _ error) {
 		identity, err := s.client.Identity(ctx)
-		if err == nil {
-			s.begin(identity)
-			return true
+		if err != nil {
+			log.FromContext(ctx).V(1).Info("Not known yet which cluster this is", "error", err.Error())
+			return false, nil
 		}
-		log.FromContext(ctx).V(1).Info("Not known yet which cluster this is", "error", err.Error())
-		select {
-		case <-ctx.Done():
-			return false
-		case <-s.clock.After(backoff.Step()):
-		}
-	}
+		s.begin(identity)
+		return true, nil
+	})
 }
 
 // begin takes in all that was seen before it was known whether it is ours.

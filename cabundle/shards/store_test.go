@@ -402,4 +402,8 @@ func TestNothingIsKnownBeforeItIs(t *testing.T) {
 	if _, err := r.Put(t.Context(), ref("a"), shards.Entry{}, entry("one", 1, 0)); !errors.Is(err, shards.ErrNotSynced) {
 		t.Errorf("Put: %v", err)
 	}
+	api.Fail(nil)
+	for !r.Synced() { // it asks again
+		time.Sleep(time.Millisecond)
+	}
 }
