@@ -55,6 +55,7 @@ func (p *Publisher) publishAhead(ctx context.Context, ref cabundle.Reference) ti
 	defer cancel()
 	reading := p.ledger.Read(ctx, ref, cluster.Consistent, metrics.Hint)
 	of := p.of(ref)
+	defer p.Changed(ref) // then nothing more is kept of it here: see retire
 	of.writing.Lock()
 	defer of.writing.Unlock()
 	for range maxTries {

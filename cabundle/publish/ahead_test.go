@@ -56,6 +56,29 @@ func TestASecretIsPublishedBeforeItIsNamed(t *testing.T) {
 	}
 }
 
+// TestNothingIsKeptOfWhatNobodyNames: hints can name any Secret, as many as somebody likes.
+func TestNothingIsKeptOfWhatNobodyNames(t *testing.T) {
+	r, s, b := unnamed(t)
+	for sentence, change := range map[string]func(){
+		"it is published ahead": func() { s.hold(ca("one")) },
+		"it is not there":       func() { s.fail(cabundle.SourceNotFound) },
+	} {
+		change()
+		r.publishAhead(t.Context(), source)
+		if r.queue.Len() != 1 {
+			t.Fatalf("%s: nobody looks at it", sentence)
+		}
+		ref, _ := r.queue.Get()
+		if again := r.reconcile(t.Context(), ref); again != 0 || len(r.publications) > 0 {
+			t.Errorf("%s: %d are kept, it is looked at after %s", sentence, len(r.publications), again)
+		}
+		r.queue.Done(ref)
+	}
+	if b.stored() != nil {
+		t.Error("it is shown")
+	}
+}
+
 func TestWhatIsNotPublishedAhead(t *testing.T) {
 	tests := map[string]func(*fakeSource){
 		"one that does not allow it":    func(s *fakeSource) { s.fail(cabundle.SourceNotAllowed) },
