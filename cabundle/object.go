@@ -50,19 +50,25 @@ func ParseObject(kind Kind, raw []byte) Object {
 		UID:             metadata.Get("uid").String(),
 		ResourceVersion: metadata.Get("resourceVersion").String(),
 		Generation:      metadata.Get("generation").Int(),
-		Annotations:     map[string]string{},
+		Annotations:     annotationsOf(metadata, func(key string) bool { return AsksForInjection(key) || misspeltSource.MatchString(key) }),
 		Deleting:        metadata.Get("deletionTimestamp").Type == gjson.String,
 		Size:            len(raw),
 	}
-	// Only the value of a wanted key is unescaped: last-applied-configuration can be as large as the object.
+	object.Fields, object.NotInjectable = kind.row().read(raw)
+	return object
+}
+
+// annotationsOf returns the wanted annotations in the JSON of an object's metadata. Only their values are unescaped:
+// last-applied-configuration can be as large as the object.
+func annotationsOf(metadata gjson.Result, wanted func(key string) bool) map[string]string {
+	annotations := map[string]string{}
 	metadata.Get("annotations").ForEach(func(key, value gjson.Result) bool {
-		if name := key.String(); AsksForInjection(name) || misspeltSource.MatchString(name) {
-			object.Annotations[name] = value.String()
+		if name := key.String(); wanted(name) {
+			annotations[name] = value.String()
 		}
 		return true
 	})
-	object.Fields, object.NotInjectable = kind.row().read(raw)
-	return object
+	return annotations
 }
 
 // read returns the places for a caBundle in the JSON of an object of r's kind, or says why there are none.

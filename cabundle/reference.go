@@ -2,6 +2,7 @@ package cabundle
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -22,14 +23,11 @@ const (
 	InjectAnnotation = "caject.io/inject-ca-from"
 )
 
+// targetAnnotations are all of those, the one that counts first.
+var targetAnnotations = []string{InjectCAFromSecretAnnotation, InjectCAFromAnnotation, InjectAPIServerCAAnnotation, InjectAnnotation}
+
 // AsksForInjection reports that key is one of the annotations on targets.
-func AsksForInjection(key string) bool {
-	switch key {
-	case InjectCAFromSecretAnnotation, InjectCAFromAnnotation, InjectAPIServerCAAnnotation, InjectAnnotation:
-		return true
-	}
-	return false
-}
+func AsksForInjection(key string) bool { return slices.Contains(targetAnnotations, key) }
 
 // Annotations by which the owner of a Secret withdraws CAs that leaked: fingerprints, as ParseFingerprints reads them.
 const (
@@ -88,7 +86,7 @@ func ReferenceOf(annotations map[string]string) (ref Reference, ok bool, problem
 // counting returns the annotation of a target that says what its source is, and its value without white space around it; annotation
 // is empty if there is none.
 func counting(annotations map[string]string) (annotation, value string) {
-	for _, annotation := range []string{InjectCAFromSecretAnnotation, InjectCAFromAnnotation, InjectAPIServerCAAnnotation, InjectAnnotation} {
+	for _, annotation := range targetAnnotations {
 		value, ok := annotations[annotation]
 		value = strings.TrimSpace(value)
 		if ok && (annotation != InjectAPIServerCAAnnotation || value == "true") {

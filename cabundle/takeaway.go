@@ -14,34 +14,30 @@ import (
 // caBundle. One that the update changes is somebody's, as is one of an object that neither asks for injection nor did so before.
 // The chart's policies do the same (keep.yaml).
 func TakeAway(kind Kind, raw, old []byte) (patch []jsonpatch.Operation, message string) {
-	if !asks(kind, raw) && !asks(kind, old) {
-		return nil, ""
-	}
-	remove := func(path string) []jsonpatch.Operation {
-		return []jsonpatch.Operation{jsonpatch.NewOperation("remove", path, nil)}
-	}
+	path, which := "", ""
 	switch kind {
 	case APIService:
 		now := gjson.GetBytes(raw, "spec")
 		unused := !now.Get("service").IsObject() || now.Get("insecureSkipTLSVerify").Bool()
 		if unused && unchanged(raw, old, "spec.caBundle") {
-			return remove("/spec/caBundle"), leftMessage("an APIService without service, or with insecureSkipTLSVerify")
+			path, which = "/spec/caBundle", "an APIService without service, or with insecureSkipTLSVerify"
 		}
 	case CustomResourceDefinition:
 		conversion := gjson.GetBytes(raw, "spec.conversion")
 		if !isWebhook(conversion.Get("strategy")) && nothingElse(conversion.Get("webhook")) && unchanged(raw, old, "spec.conversion.webhook.clientConfig.caBundle") {
-			return remove("/spec/conversion/webhook"), leftMessage("a CustomResourceDefinition without conversion webhook")
+			path, which = "/spec/conversion/webhook", "a CustomResourceDefinition without conversion webhook"
 		}
 	}
-	return nil, ""
+	if path == "" || !asks(raw) && !asks(old) {
+		return nil, ""
+	}
+	return []jsonpatch.Operation{jsonpatch.NewOperation("remove", path, nil)},
+		"caBundle removed: " + which + " cannot hold one (remove the annotation, too, if there is one)"
 }
 
-func leftMessage(which string) string {
-	return "caBundle removed: " + which + " cannot hold one (remove the annotation, too, if there is one)"
-}
-
-func asks(kind Kind, raw []byte) bool {
-	_, asks, _ := ReferenceOf(ParseObject(kind, raw).Annotations)
+// asks reports whether the object asks for injection.
+func asks(raw []byte) bool {
+	_, asks, _ := ReferenceOf(annotationsOf(gjson.GetBytes(raw, "metadata"), AsksForInjection))
 	return asks
 }
 

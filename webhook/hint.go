@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/tidwall/gjson"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
@@ -51,7 +50,7 @@ func (h *Hinter) Handle(ctx context.Context, req admission.Request) (response ad
 		h.hint(secret)
 		response = admission.Allowed("")
 		for _, raw := range [][]byte{req.OldObject.Raw, req.Object.Raw} {
-			annotations := optIns(raw)
+			annotations := cabundle.OptIns(raw)
 			if cabundle.AllowsDirectInjection(annotations) {
 				h.ahead(secret)
 			}
@@ -73,16 +72,4 @@ func (h *Hinter) Handle(ctx context.Context, req admission.Request) (response ad
 func (h *Hinter) both(ref cabundle.Reference) {
 	h.hint(ref)
 	h.ahead(ref)
-}
-
-// optIns returns the annotations of a Secret that opt in.
-func optIns(secret []byte) map[string]string {
-	all := gjson.GetBytes(secret, "metadata.annotations").Map()
-	optIns := map[string]string{}
-	for _, key := range []string{cabundle.AllowDirectInjectionAnnotation, cabundle.AllowInjectionAnnotation, cabundle.CertificateNameAnnotation} {
-		if value, ok := all[key]; ok {
-			optIns[key] = value.String()
-		}
-	}
-	return optIns
 }
