@@ -115,7 +115,7 @@ func (c *cluster) settle(ctx context.Context, most time.Duration) error {
 		if err != nil {
 			return err
 		}
-		if err := sleep(ctx, span); err != nil {
+		if err := playground.Sleep(ctx, span); err != nil {
 			return err
 		}
 		after, err := c.cpu()
@@ -124,15 +124,6 @@ func (c *cluster) settle(ctx context.Context, most time.Duration) error {
 		}
 	}
 	return nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }
 
 // each calls do with 0 to n-1, side by side, and returns the first error.

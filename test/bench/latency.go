@@ -31,7 +31,7 @@ func (s *session) latencies(ctx context.Context) error {
 		if err := s.client.Create(ctx, first); err != nil {
 			return err
 		}
-		if err := errors.Join(s.lookout.wait(ctx, filled), sleep(ctx, time.Second)); err != nil {
+		if err := errors.Join(s.lookout.wait(ctx, filled), playground.Sleep(ctx, time.Second)); err != nil {
 			return err
 		}
 		for kind := range trial.Kinds {
@@ -112,7 +112,7 @@ func (s *session) firsts(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(s.settle(ctx, s.Settle), sleep(ctx, 2*time.Second)); err != nil {
+		if err := errors.Join(s.settle(ctx, s.Settle), playground.Sleep(ctx, 2*time.Second)); err != nil {
 			return err
 		}
 		for _, secret := range secrets {
@@ -141,7 +141,7 @@ func (s *session) scattered(ctx context.Context, n int) ([]*corev1.Secret, error
 			}
 		}
 		secret := playground.NewSecret(namespace, name, playground.NewCA(name))
-		if err := errors.Join(s.client.Create(ctx, secret), sleep(ctx, apart)); err != nil {
+		if err := errors.Join(s.client.Create(ctx, secret), playground.Sleep(ctx, apart)); err != nil {
 			return nil, err
 		}
 		secrets = append(secrets, secret)

@@ -163,9 +163,9 @@ func (p *published) await(ctx context.Context, fill bool) error {
 			return err
 		}
 		if filled == fill {
-			return sleep(ctx, time.Second)
+			return playground.Sleep(ctx, time.Second)
 		}
-		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+		if err := playground.Sleep(ctx, 50*time.Millisecond); err != nil {
 			return fmt.Errorf("the policies' bindings are there: %v, and that takes no effect: %w", fill, err)
 		}
 	}

@@ -27,10 +27,13 @@ func (s *session) rotationKey(kind int) Key {
 // rotations measures how long after a CA was rotated the last of some targets of one kind holds the new one. The source of each
 // rotation is a new one: its targets go from one CA to two, as they do where the former one has left by the time of the next.
 func (s *session) rotations(ctx context.Context) error {
+	return s.eachRotated("%d rotations of %d %ss", func(kind int) error { return s.rotationsOf(ctx, kind) })
+}
+
+// eachRotated measures each kind of target that is rotated, as a step whose name has the numbers of rotations and targets, and the kind.
+func (s *session) eachRotated(step string, measure func(kind int) error) error {
 	for _, kind := range rotatedKinds {
-		if err := s.progress.step(fmt.Sprintf("%d rotations of %d %ss", s.Rotations, s.Rotated, kindNames[kind]), func() error {
-			return s.rotationsOf(ctx, kind)
-		}); err != nil {
+		if err := s.progress.step(fmt.Sprintf(step, s.Rotations, s.Rotated, kindNames[kind]), func() error { return measure(kind) }); err != nil {
 			return err
 		}
 	}
@@ -95,7 +98,7 @@ func (s *session) createAll(ctx context.Context, targets []client.Object) error 
 }
 
 func (s *session) rotateBatch(ctx context.Context, b batch) (time.Duration, error) {
-	if err := errors.Join(sleep(ctx, pause), s.settle(ctx, s.Settle)); err != nil {
+	if err := errors.Join(playground.Sleep(ctx, pause), s.settle(ctx, s.Settle)); err != nil {
 		return 0, err
 	}
 	ca := playground.NewCA("next")
@@ -112,14 +115,7 @@ func (s *session) rotateBatch(ctx context.Context, b batch) (time.Duration, erro
 
 // floor measures what a rotation cannot be faster than: as many writes of caBundles, side by side, with nobody who decides on them.
 func (s *session) floor(ctx context.Context) error {
-	for _, kind := range rotatedKinds {
-		if err := s.progress.step(fmt.Sprintf("%d times %d writes of %ss alone", s.Rotations, s.Rotated, kindNames[kind]), func() error {
-			return s.floorOf(ctx, kind)
-		}); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.eachRotated("%d times %d writes of %ss alone", func(kind int) error { return s.floorOf(ctx, kind) })
 }
 
 func (s *session) floorOf(ctx context.Context, kind int) error {
@@ -128,7 +124,7 @@ func (s *session) floorOf(ctx context.Context, kind int) error {
 		return err
 	}
 	for range s.Rotations {
-		if err := errors.Join(sleep(ctx, pause), s.settle(ctx, s.Settle)); err != nil {
+		if err := errors.Join(playground.Sleep(ctx, pause), s.settle(ctx, s.Settle)); err != nil {
 			return err
 		}
 		ca := playground.NewCA("next")

@@ -56,7 +56,7 @@ func (s *session) startOnce(ctx context.Context, secrets int) error {
 	if err := s.injector.run(); err != nil {
 		return err
 	}
-	if err := errors.Join(s.lookout.wait(ctx, filled), sleep(ctx, s.Window-time.Since(began))); err != nil {
+	if err := errors.Join(s.lookout.wait(ctx, filled), playground.Sleep(ctx, s.Window-time.Since(began))); err != nil {
 		return err
 	}
 	if err := s.reportStart(secrets, before, filled.last.Sub(began)); err != nil {

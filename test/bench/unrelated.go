@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/caject/caject/test/playground"
 )
 
 // unrelated writes Secrets that nobody names, so many in a second, and measures what that costs API server and injector.
@@ -45,7 +47,7 @@ func (s *session) unrelated(ctx context.Context) error {
 
 // useAfter is use a moment later.
 func (s *session) useAfter(ctx context.Context, d time.Duration) (use, error) {
-	if err := sleep(ctx, d); err != nil {
+	if err := playground.Sleep(ctx, d); err != nil {
 		return use{}, err
 	}
 	return s.use()

@@ -280,7 +280,7 @@ func (i *installation) edit(t *testing.T, object client.Object, value []byte) {
 	}
 }
 
-// published waits until Secret e2e/name is published, and the policy fills from it: an API server sees a CABundle a little
+// published waits until Secret e2e/name is published, and the policy fills from it: an API server sees a shard a little
 // later than it is written.
 func (i *installation) published(t *testing.T, name string) {
 	t.Helper()

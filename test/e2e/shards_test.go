@@ -12,21 +12,12 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/caject/caject/cabundle"
-	"github.com/caject/caject/cabundle/shards"
 	"github.com/caject/caject/cabundle/v1alpha1"
 	"github.com/caject/caject/test/playground"
 )
-
-// shards returns the PodTemplates that hold what is published.
-func (i *installation) shards(ctx context.Context) ([]corev1.PodTemplate, error) {
-	list := &corev1.PodTemplateList{}
-	err := i.client.List(ctx, list, client.InNamespace(playground.Namespace), client.MatchingLabels{shards.Label: "caject"})
-	return list.Items, err
-}
 
 // TestShardsAreOurs looks at what is in them, and what becomes of them.
 func TestShardsAreOurs(t *testing.T) {
@@ -40,7 +31,7 @@ func TestShardsAreOurs(t *testing.T) {
 	i.create(t, playground.NewSecret(namespace, "shard", ca), target)
 	i.filled(t, target, ca)
 	i.policiesRead(t, "secret/e2e/shard", ca)
-	all, err := i.shards(t.Context())
+	all, err := playground.Shards(t.Context(), i.client)
 	if err != nil || len(all) != 1 {
 		t.Fatalf("there are %d shards (%v)", len(all), err)
 	}
@@ -88,6 +79,7 @@ func TestSourcesArePublishedBeforeTheyAreNamed(t *testing.T) {
 	i.create(t, playground.NewSecret(namespace, "ahead", first), neutral, certificates)
 	for _, name := range []string{"ahead", "neutral"} {
 		i.policiesRead(t, "secret/e2e/"+name, first)
+		i.published(t, name) // the API server's policies see a shard some milliseconds after it is stored
 		target := playground.NewMutating(name, 2, playground.FromSecret(namespace, name))
 		i.create(t, target)
 		if err := holds(target, first); err != nil {
@@ -140,17 +132,8 @@ func TestAShardOfAnotherClusterCountsForNothing(t *testing.T) {
 	t.Parallel()
 	i := own(t, "resyncInterval=1s")
 	foreign, ca := playground.NewCA("foreign"), playground.NewCA("ours")
-	volume := func(name string, attributes map[string]string) corev1.Volume {
-		return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{Driver: "caject.io", VolumeAttributes: attributes}}}
-	}
-	restored := &corev1.PodTemplate{ObjectMeta: metav1.ObjectMeta{
-		Namespace: playground.Namespace, Name: "caject-published-0",
-		Labels: map[string]string{shards.Label: "caject"}, Annotations: map[string]string{"caject.io/cluster": "other"},
-	}}
-	restored.Template.Spec.Containers = []corev1.Container{{Name: "none", Image: "none"}}
-	restored.Template.Spec.Volumes = []corev1.Volume{
-		volume("published", map[string]string{"secret/e2e/moved": base64.StdEncoding.EncodeToString(foreign)}), volume("history", nil),
-	}
+	restored := playground.NewShard("caject-published-0", map[string]string{"secret/e2e/moved": playground.Entry(foreign)})
+	restored.Annotations = map[string]string{"caject.io/cluster": "other"}
 	if err := i.asCaject(t).Create(t.Context(), restored); err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +184,7 @@ func TestUninstallRemovesTheShards(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "no shard is left", func(ctx context.Context) error {
-		left, err := i.shards(ctx)
+		left, err := playground.Shards(ctx, i.client)
 		if err == nil && len(left) > 0 {
 			err = fmt.Errorf("%d are", len(left))
 		}

@@ -11,10 +11,8 @@ package matrix
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
 	goruntime "runtime"
 	"strings"
@@ -26,8 +24,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/caject/caject/test/playground"
 	"github.com/caject/caject/test/trial"
+	"github.com/caject/caject/test/trial/trialtest"
 )
 
 const (
@@ -46,31 +44,7 @@ const (
 // binary is caject, built with the race detector.
 var binary string
 
-func TestMain(m *testing.M) {
-	code, err := runTests(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func runTests(m *testing.M) (code int, err error) {
-	root, err := playground.Root()
-	if err != nil {
-		return 1, err
-	}
-	dir, err := os.MkdirTemp("", "caject-matrix-")
-	if err != nil {
-		return 1, err
-	}
-	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "caject")
-	if err := playground.BuildCaject(context.Background(), root, binary, "-race"); err != nil {
-		return 1, err
-	}
-	return m.Run(), nil
-}
+func TestMain(m *testing.M) { trialtest.Main(m, &binary) }
 
 func TestMatrix(t *testing.T) {
 	t.Parallel()
@@ -178,20 +152,7 @@ func newWorld(t *testing.T, n int, values ...string) *trial.World {
 	t.Helper()
 	room <- struct{}{}
 	t.Cleanup(func() { <-room }) // when the world has ended
-	values = append([]string{fmt.Sprintf("replicaCount=%d", n), "resyncInterval=" + interval.String()}, values...)
-	world, err := trial.NewWorld(t.Context(), trial.Options{Program: binary, Replicas: n, Values: values})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(world.Logs())
-		}
-		if err := world.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return world
+	return trialtest.World(t, interval, trial.Options{Program: binary, Replicas: n, Values: values})
 }
 
 // toUnstructured returns object as the API server is sent it.

@@ -20,20 +20,15 @@ import (
 	"github.com/caject/caject/test/trial"
 )
 
-const (
-	// publishedLabel is that of the shards, and clusterAnnotation names the cluster that they belong to.
-	publishedLabel    = "caject.io/published"
-	clusterAnnotation = "caject.io/cluster"
-)
+// clusterAnnotation names the cluster that a shard belongs to.
+const clusterAnnotation = "caject.io/cluster"
 
 // shards are the PodTemplates that hold what is published.
 type shards []corev1.PodTemplate
 
 // shardsOf reads those that the policies read: all with the label.
 func shardsOf(ctx context.Context, c client.Client) (shards, error) {
-	var list corev1.PodTemplateList
-	err := c.List(ctx, &list, client.InNamespace(playground.Namespace), client.MatchingLabels{publishedLabel: playground.Namespace})
-	return list.Items, err
+	return playground.Shards(ctx, c)
 }
 
 // attributes are what one volume of a shard holds: sources, and what is said of them.

@@ -39,7 +39,7 @@ func eventually(t *testing.T, what string, condition func(context.Context) error
 		if err == nil {
 			return
 		}
-		if sleep(ctx, 20*time.Millisecond) != nil {
+		if playground.Sleep(ctx, 20*time.Millisecond) != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
 	}

@@ -263,7 +263,7 @@ func (s *sentinel) settle(ctx context.Context, w *world) error {
 	}
 	for _, target := range s.targets {
 		for !bytes.Contains(playground.CABundles(target)[0], ca) {
-			if err := sleep(ctx, 50*time.Millisecond); err != nil {
+			if err := playground.Sleep(ctx, 50*time.Millisecond); err != nil {
 				return fmt.Errorf("the sentinel %T was not filled: %w", target, err)
 			}
 			if err := w.client.Get(ctx, client.ObjectKeyFromObject(target), target); err != nil {
@@ -285,7 +285,7 @@ func (w *world) quiet(ctx context.Context, while time.Duration) error {
 		if !maps.Equal(before, now) {
 			before, since = now, time.Now()
 		}
-		if err := sleep(ctx, 200*time.Millisecond); err != nil {
+		if err := playground.Sleep(ctx, 200*time.Millisecond); err != nil {
 			return fmt.Errorf("targets go on to change: %w", err)
 		}
 	}
@@ -306,15 +306,6 @@ func (w *world) versions(ctx context.Context) (map[string]string, error) {
 		}
 	}
 	return versions, nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }
 
 // Create creates an object.

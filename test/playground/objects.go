@@ -188,12 +188,12 @@ func SetEachCABundle(object client.Object, values [][]byte) {
 
 // Published returns what admission policies read of each source, the bundle first and then those that it replaces, in base64.
 func Published(ctx context.Context, c client.Client) (map[string][]string, error) {
-	list := &corev1.PodTemplateList{}
-	if err := c.List(ctx, list, client.InNamespace(Namespace), client.HasLabels{"caject.io/published"}); err != nil {
+	published, err := Shards(ctx, c)
+	if err != nil {
 		return nil, err
 	}
 	all := map[string][]string{}
-	for _, shard := range list.Items {
+	for _, shard := range published {
 		for source, words := range shard.Template.Spec.Volumes[0].CSI.VolumeAttributes {
 			all[source] = append(all[source], strings.Split(words, " ")...)
 		}

@@ -49,7 +49,7 @@ func (q Quiet) Watch(ctx context.Context, c *ControlPlane, span time.Duration) (
 	if err != nil {
 		return Silence{}, err
 	}
-	if err := sleep(ctx, span); err != nil {
+	if err := Sleep(ctx, span); err != nil {
 		return Silence{}, err
 	}
 	to, err := c.Mark()
@@ -57,7 +57,7 @@ func (q Quiet) Watch(ctx context.Context, c *ControlPlane, span time.Duration) (
 		return Silence{}, err
 	}
 	// What was asked just now is in the log once it is answered.
-	if err := sleep(ctx, time.Second); err != nil {
+	if err := Sleep(ctx, time.Second); err != nil {
 		return Silence{}, err
 	}
 	requests, err := c.Requests(from, to)
@@ -89,14 +89,15 @@ func (q Quiet) Settle(ctx context.Context, c *ControlPlane, calm, patience time.
 		if time.Since(last) >= calm {
 			return nil
 		}
-		if err := sleep(ctx, 250*time.Millisecond); err != nil {
+		if err := Sleep(ctx, 250*time.Millisecond); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
+// Sleep waits for d, or until ctx ends: then the error is that of ctx.
+func Sleep(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()

@@ -8,11 +8,9 @@ package quiet
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,6 +20,7 @@ import (
 	"time"
 
 	"github.com/caject/caject/test/playground"
+	"github.com/caject/caject/test/trial/trialtest"
 )
 
 const (
@@ -37,31 +36,7 @@ const (
 // binary is caject, built with the race detector.
 var binary string
 
-func TestMain(m *testing.M) {
-	code, err := runTests(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func runTests(m *testing.M) (code int, err error) {
-	root, err := playground.Root()
-	if err != nil {
-		return 1, err
-	}
-	dir, err := os.MkdirTemp("", "caject-quiet-")
-	if err != nil {
-		return 1, err
-	}
-	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "caject")
-	if err := playground.BuildCaject(context.Background(), root, binary, "-race"); err != nil {
-		return 1, err
-	}
-	return m.Run(), nil
-}
+func TestMain(m *testing.M) { trialtest.Main(m, &binary) }
 
 // span is how long nothing changes.
 func span(t *testing.T) time.Duration {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/caject/caject/test/playground"
 	"github.com/caject/caject/test/trial"
+	"github.com/caject/caject/test/trial/trialtest"
 )
 
 // scenario is something that happens to a source and its targets.
@@ -44,19 +45,7 @@ type stage struct {
 // newStage starts a control plane with n replicas, each of which reaches the API server through a proxy of its own.
 func newStage(t *testing.T, n int, values ...string) *stage {
 	t.Helper()
-	values = append([]string{fmt.Sprintf("replicaCount=%d", n), "resyncInterval=" + interval.String()}, values...)
-	world, err := trial.NewWorld(t.Context(), trial.Options{Program: binary, Replicas: n, Values: values, Proxies: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(world.Logs())
-		}
-		if err := world.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	world := trialtest.World(t, interval, trial.Options{Program: binary, Replicas: n, Values: values, Proxies: true})
 	s := &stage{world: world, census: trial.NewCensus(world.Client), replicas: n}
 	go s.census.Run(t.Context())
 	rendered, err := world.Control.RenderCertManager(t.Context(), []string{"crd-cert-manager.io_certificates"})
