@@ -59,6 +59,10 @@ quiet: assets bin/gotestsum ## Let things happen around 1, 2 and 3 caject, and s
 matrix: assets bin/gotestsum ## Try each kind of target with each reset, whatever has become of its source, with policies and without; shards under load, two API servers. ONLY=regexp: those cells.
 	@cd test && MATRIX_SPAN=$(or $(SPAN),30s) MATRIX_ONLY='$(ONLY)' ../bin/gotestsum --format standard-verbose -- -race -count=1 -parallel 4 -timeout 30m ./matrix
 
+.PHONY: field
+field: assets bin/gotestsum ## Play what people report of injectors, with kubectl and helm, with policies and without. REPLICAS=2 by default; ONLY=regexp: those tests.
+	@cd test && FIELD_REPLICAS=$(if $(filter file,$(origin REPLICAS)),2,$(REPLICAS)) ../bin/gotestsum --format testname -- -race -count=1 -parallel 4 -timeout 30m $(if $(ONLY),-run '$(ONLY)') ./field
+
 .PHONY: load
 load: build assets bin/cainjector ## Fill 2,000 objects from 200 sources, 1,000 creates at full speed and a CRD as large as etcd takes; prints latencies, cainjector's beside.
 	@cd test && go build -o ../bin/load ./cmd/load

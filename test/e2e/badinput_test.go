@@ -210,7 +210,7 @@ func TestWhatCannotTakeACABundleIsLeftAlone(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if err := holds(insecure, nil); err == nil {
+	if err := playground.Holds(insecure, nil); err == nil {
 		t.Error("not filled")
 	}
 }

@@ -161,7 +161,7 @@ func (s *story) applyAgain(t *testing.T, version string, want ...[]byte) {
 		if err := shared.client.Get(t.Context(), client.ObjectKeyFromObject(object), object); err != nil {
 			t.Fatal(err)
 		}
-		if err := holds(object, want...); err != nil {
+		if err := playground.Holds(object, want...); err != nil {
 			t.Errorf("right after version %s: %v", version, err)
 		}
 		if object.GetLabels()["version"] != version {

@@ -68,7 +68,7 @@ func (i *installation) shard(t *testing.T, name string, entries map[string]strin
 			if err := i.client.Create(ctx, probe, client.DryRunAll); err != nil {
 				return err
 			}
-			return holds(probe, ca)
+			return playground.Holds(probe, ca)
 		})
 	}
 }
@@ -175,7 +175,7 @@ func (i *installation) seesWhatHoldsNone(t *testing.T, ca []byte) {
 			}
 			if err := i.client.Create(t.Context(), object, client.DryRunAll); err != nil {
 				t.Errorf("%s: %s: %v", kind, sentence, err)
-			} else if err := holds(object, want); err != nil {
+			} else if err := playground.Holds(object, want); err != nil {
 				t.Errorf("%s: %s: %v", kind, sentence, err)
 			}
 		}

@@ -106,7 +106,7 @@ func (i *installation) probe(t *testing.T, annotations map[string]string, want [
 	probe := playground.NewMutating("probe", 2, annotations)
 	if err := c.Create(t.Context(), probe, client.DryRunAll); err != nil {
 		t.Errorf("%q: %v", annotations, err)
-	} else if err := holds(probe, want); err != nil {
+	} else if err := playground.Holds(probe, want); err != nil {
 		t.Errorf("%q: %v", annotations, err)
 	}
 	return collected

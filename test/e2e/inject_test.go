@@ -54,7 +54,7 @@ func TestACreatedObjectIsFilled(t *testing.T) {
 		shared.create(t, object)
 		if kind.Admitted() {
 			// Create has put the API server's answer into object.
-			if err := holds(object, ca); err != nil {
+			if err := playground.Holds(object, ca); err != nil {
 				t.Error("in the answer to the create:", err)
 			}
 		}
@@ -80,7 +80,7 @@ func TestAnUnannotatedObjectIsLeftAlone(t *testing.T) {
 		if err := shared.client.Get(t.Context(), client.ObjectKeyFromObject(object), object); err != nil {
 			t.Fatal(err)
 		}
-		if err := holds(object, nil); err != nil {
+		if err := playground.Holds(object, nil); err != nil {
 			t.Error(err)
 		}
 	})
@@ -212,7 +212,7 @@ func TestADryRunShowsTheBundleAndStoresNothing(t *testing.T) {
 	if err := shared.client.Create(t.Context(), crd, client.DryRunAll); err != nil {
 		t.Fatal(err)
 	}
-	if err := holds(crd, ca); err != nil {
+	if err := playground.Holds(crd, ca); err != nil {
 		t.Error(err)
 	}
 	if err := shared.client.Get(t.Context(), client.ObjectKeyFromObject(crd), crd); client.IgnoreNotFound(err) != nil || err == nil {
@@ -332,12 +332,12 @@ func TestALargeCRDIsFilled(t *testing.T) {
 		crd.Spec.Versions[v].Schema.OpenAPIV3Schema.Properties = properties
 	}
 	shared.create(t, crd)
-	if err := holds(crd, ca); err != nil {
+	if err := playground.Holds(crd, ca); err != nil {
 		t.Error("in the answer to the create:", err)
 	}
 	// An update sends it twice.
 	shared.edit(t, crd, []byte("\n"))
-	if err := holds(crd, ca); err != nil {
+	if err := playground.Holds(crd, ca); err != nil {
 		t.Error("in the answer to the update:", err)
 	}
 }

@@ -47,7 +47,7 @@ func (i *installation) works(t *testing.T, name string) {
 	i.create(t, playground.NewSecret(namespace, name, ca))
 	crd := playground.NewCRD(name, playground.FromSecret(namespace, name))
 	i.create(t, crd)
-	if err := holds(crd, ca); err != nil {
+	if err := playground.Holds(crd, ca); err != nil {
 		t.Error("in the answer to the create:", err)
 	}
 }

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -240,20 +239,6 @@ func (i *installation) create(t *testing.T, objects ...client.Object) {
 	}
 }
 
-// holds returns an error unless each caBundle of object, as just read, is want.
-func holds(object client.Object, want ...[]byte) error {
-	bundles := playground.CABundles(object)
-	if len(bundles) == 0 {
-		return fmt.Errorf("%s has no place for a caBundle", object.GetName())
-	}
-	for n, got := range bundles {
-		if !bytes.Equal(got, bytes.Join(want, nil)) {
-			return fmt.Errorf("caBundle %d of %s has %d certificates, not the %d wanted: %q", n, object.GetName(), bytes.Count(got, []byte("BEGIN")), len(want), got)
-		}
-	}
-	return nil
-}
-
 // filled fails the test unless each caBundle of object gets want.
 func (i *installation) filled(t *testing.T, object client.Object, want ...[]byte) {
 	t.Helper()
@@ -261,7 +246,7 @@ func (i *installation) filled(t *testing.T, object client.Object, want ...[]byte
 		if err := i.client.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
 			return err
 		}
-		return holds(object, want...)
+		return playground.Holds(object, want...)
 	})
 }
 

@@ -134,7 +134,7 @@ func (i *installation) fight(t *testing.T, name string) client.Object {
 		contested, own := target.DeepCopy(), playground.NewCA("fighter")
 		for ctx.Err() == nil {
 			time.Sleep(10 * time.Millisecond)
-			if err := i.client.Get(ctx, client.ObjectKeyFromObject(contested), contested); err != nil || holds(contested, own) == nil {
+			if err := i.client.Get(ctx, client.ObjectKeyFromObject(contested), contested); err != nil || playground.Holds(contested, own) == nil {
 				continue
 			}
 			playground.SetCABundles(contested, own)

@@ -243,22 +243,22 @@ func TestWithoutCajectThePolicyFills(t *testing.T) {
 	}
 	for kind, object := range upgraded {
 		i.edit(t, object, []byte("\n"))
-		if err := holds(object, ca); err != nil {
+		if err := playground.Holds(object, ca); err != nil {
 			t.Errorf("%s: in the answer to the update: %v", kind, err)
 		}
 		fresh := kinds[kind]("fresh"+strings.ToLower(string(kind)), playground.FromSecret(namespace, "policy"))
 		i.create(t, fresh)
-		if err := holds(fresh, ca); err != nil {
+		if err := playground.Holds(fresh, ca); err != nil {
 			t.Errorf("%s: in the answer to the create: %v", kind, err)
 		}
 		held := kinds[kind]("held"+strings.ToLower(string(kind)), playground.FromSecret(namespace, "policy"))
 		playground.SetCABundles(held, foreign)
 		i.create(t, held)
-		if err := holds(held, foreign); err != nil {
+		if err := playground.Holds(held, foreign); err != nil {
 			t.Errorf("%s: what holds certificates is left to resync: %v", kind, err)
 		}
 		i.edit(t, held, nil)
-		if err := holds(held, foreign); err != nil {
+		if err := playground.Holds(held, foreign); err != nil {
 			t.Errorf("%s: a good bundle that nobody published is lost: %v", kind, err)
 		}
 	}
@@ -280,7 +280,7 @@ func TestWithoutCajectThePolicyFills(t *testing.T) {
 		probe := playground.NewMutating("probe", 3, test.annotations)
 		if err := i.client.Create(t.Context(), probe, client.DryRunAll); err != nil {
 			t.Errorf("%s: %v", sentence, err)
-		} else if err := holds(probe, test.want); err != nil {
+		} else if err := playground.Holds(probe, test.want); err != nil {
 			t.Errorf("%s: %v", sentence, err)
 		}
 	}
@@ -332,7 +332,7 @@ func TestThePolicyKeepsAwayFromTheLimit(t *testing.T) {
 	shared.published(t, "limit")
 	many := playground.NewValidating("limitmany", 40, playground.FromSecret(namespace, "limit"))
 	shared.create(t, many)
-	if err := holds(many, nil); err != nil {
+	if err := playground.Holds(many, nil); err != nil {
 		t.Error(err)
 	}
 	shared.event(t, many, string(cabundle.TargetTooLarge))

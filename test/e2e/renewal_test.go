@@ -64,7 +64,7 @@ func TestNotOneCallFailsWhileALeakedCAIsReplaced(t *testing.T) {
 		if err := i.client.Create(t.Context(), crd, client.DryRunAll); err != nil {
 			t.Fatalf("after %d calls: %v", called, err)
 		}
-		if err := holds(crd, ca); err != nil {
+		if err := playground.Holds(crd, ca); err != nil {
 			t.Fatalf("after %d calls: %v", called, err)
 		}
 		if _, err := served(i.WebhookPort, i.caSecret(t).Data["ca.crt"]); err != nil {

@@ -112,7 +112,7 @@ func TestARollingRestartUnderLoadIsNotNoticed(t *testing.T) {
 				crd := playground.NewCRD(fmt.Sprintf("rolling%dn%05d", worker, n), playground.FromSecret(namespace, "rolling"))
 				err := i.client.Create(t.Context(), crd, client.DryRunAll)
 				if err == nil {
-					err = holds(crd, ca)
+					err = playground.Holds(crd, ca)
 				}
 				if err != nil {
 					done <- fmt.Errorf("%w (warnings: %q)", err, i.warnings.about("caject"))

@@ -83,7 +83,7 @@ func TestNotOneCallFailsWhileEverythingRotates(t *testing.T) {
 		if err := i.client.Create(t.Context(), crd, client.DryRunAll); err != nil {
 			t.Fatalf("after %s, %d CAs and %d leaves: %v", time.Since(began), len(cas), len(leaves), err)
 		}
-		if err := holds(crd, ca); err != nil {
+		if err := playground.Holds(crd, ca); err != nil {
 			t.Fatalf("after %s, %d CAs and %d leaves: %v", time.Since(began), len(cas), len(leaves), err)
 		}
 		secret := i.caSecret(t)

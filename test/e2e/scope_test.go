@@ -27,7 +27,7 @@ func TestScope(t *testing.T) {
 		certificate := make("certificate"+name, map[string]string{cabundle.InjectCAFromAnnotation: "default/scope"})
 		i.create(t, inside, outside, certificate)
 		if kind == cabundle.APIService {
-			if err := holds(inside, nil); err != nil {
+			if err := playground.Holds(inside, nil); err != nil {
 				t.Error("a kind that is switched off:", err)
 			}
 			continue

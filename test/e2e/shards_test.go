@@ -82,7 +82,7 @@ func TestSourcesArePublishedBeforeTheyAreNamed(t *testing.T) {
 		i.published(t, name) // the API server's policies see a shard some milliseconds after it is stored
 		target := playground.NewMutating(name, 2, playground.FromSecret(namespace, name))
 		i.create(t, target)
-		if err := holds(target, first); err != nil {
+		if err := playground.Holds(target, first); err != nil {
 			t.Errorf("in the answer to the create: %v", err)
 		}
 		i.publication(t, "secret.e2e."+name, "shown", ready)
@@ -122,7 +122,7 @@ func TestSourcesArePublishedBeforeTheyAreNamed(t *testing.T) {
 	}
 	last := playground.NewValidating("ahead", 2, playground.FromSecret(namespace, "ahead"))
 	i.create(t, last)
-	if err := holds(last, first, second); err != nil {
+	if err := playground.Holds(last, first, second); err != nil {
 		t.Errorf("in the answer to the create: %v", err)
 	}
 }
@@ -193,7 +193,7 @@ func TestUninstallRemovesTheShards(t *testing.T) {
 	if err := i.client.Get(t.Context(), client.ObjectKeyFromObject(target), target); err != nil {
 		t.Fatal(err)
 	}
-	if err := holds(target, ca); err != nil {
+	if err := playground.Holds(target, ca); err != nil {
 		t.Errorf("the target: %v", err)
 	}
 }

@@ -117,7 +117,7 @@ func TestCertManager(t *testing.T) {
 	// From now on, admission fills from Certificates, too.
 	late := playground.NewCRD("late", annotations)
 	i.create(t, late)
-	if err := holds(late, ca); err != nil {
+	if err := playground.Holds(late, ca); err != nil {
 		t.Error("in the answer to the create:", err)
 	}
 }

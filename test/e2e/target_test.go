@@ -63,7 +63,7 @@ func TestAWriteIsGuardedByWhatWasRead(t *testing.T) {
 		if err := shared.client.Get(t.Context(), client.ObjectKeyFromObject(object), object); err != nil {
 			t.Fatal(err)
 		}
-		if err := holds(object, nil); err != nil {
+		if err := playground.Holds(object, nil); err != nil {
 			t.Error(err)
 		}
 	})

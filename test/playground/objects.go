@@ -1,6 +1,7 @@
 package playground
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -184,6 +185,20 @@ func SetEachCABundle(object client.Object, values [][]byte) {
 			o.Webhooks[i].ClientConfig.CABundle = value
 		}
 	}
+}
+
+// Holds returns an error unless each caBundle of object, as just read, is want.
+func Holds(object client.Object, want ...[]byte) error {
+	bundles := CABundles(object)
+	if len(bundles) == 0 {
+		return fmt.Errorf("%s has no place for a caBundle", object.GetName())
+	}
+	for n, got := range bundles {
+		if !bytes.Equal(got, bytes.Join(want, nil)) {
+			return fmt.Errorf("caBundle %d of %s has %d certificates, not the %d wanted: %q", n, object.GetName(), bytes.Count(got, []byte("BEGIN")), len(want), got)
+		}
+	}
+	return nil
 }
 
 // Published returns what admission policies read of each source, the bundle first and then those that it replaces, in base64.

@@ -3,6 +3,7 @@ package trialtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,9 +14,9 @@ import (
 	"github.com/caject/caject/test/trial"
 )
 
-// Main is a TestMain: it builds caject with the race detector, says in program where, runs the tests, and ends the process.
-func Main(m *testing.M, program *string) {
-	code, err := run(m, program)
+// Main is a TestMain: it builds caject with the race detector, says in program where, runs the tests, then after, and ends the process.
+func Main(m *testing.M, program *string, after ...func() error) {
+	code, err := run(m, program, after)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
@@ -23,7 +24,7 @@ func Main(m *testing.M, program *string) {
 	os.Exit(code)
 }
 
-func run(m *testing.M, program *string) (code int, err error) {
+func run(m *testing.M, program *string, after []func() error) (code int, err error) {
 	root, err := playground.Root()
 	if err != nil {
 		return 1, err
@@ -37,7 +38,12 @@ func run(m *testing.M, program *string) (code int, err error) {
 	if err := playground.BuildCaject(context.Background(), root, *program, "-race"); err != nil {
 		return 1, err
 	}
-	return m.Run(), nil
+	code = m.Run()
+	var errs []error
+	for _, f := range after {
+		errs = append(errs, f())
+	}
+	return code, errors.Join(errs...)
 }
 
 // World starts a world of o.Replicas replicas, whose --resync-interval is interval, and ends it with the test. If the test has failed by
