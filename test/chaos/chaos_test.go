@@ -36,8 +36,11 @@ const (
 	// spareGoroutines, and spareMemory or with the race detector spareWithRace (bytes), are how much more caject may have after a
 	// fault than before all of them: it keeps some connections, the bundles grow, and Go gives back memory when it likes.
 	spareGoroutines = 30
-	spareMemory     = 16 << 20
-	spareWithRace   = 128 << 20
+	// givenBack is within what time memory that is not used any more is given back: a process that does little collects every two
+	// minutes, and what it has found it gives back bit by bit.
+	givenBack     = 4 * time.Minute
+	spareMemory   = 16 << 20
+	spareWithRace = 128 << 20
 )
 
 // rig is a world whose caject reaches the API server through a proxy.
@@ -192,7 +195,7 @@ func (r *rig) addTargets(ctx context.Context) error {
 // rotate gives each source another CA.
 func (r *rig) rotate(ctx context.Context) error {
 	for n := range sources {
-		if err := eventually(ctx, func() error { return r.population.Rotate(ctx, source(n)) }); err != nil {
+		if err := eventually(ctx, time.Minute, func() error { return r.population.Rotate(ctx, source(n)) }); err != nil {
 			return err
 		}
 	}
@@ -270,7 +273,7 @@ func (r *rig) wait(t *testing.T, limit time.Duration) {
 // settled returns what caject takes once it is about what it was, and fails the test if that does not come.
 func (r *rig) settled(t *testing.T, rested trial.Use) (use trial.Use) {
 	t.Helper()
-	if err := eventually(t.Context(), func() (err error) {
+	if err := eventually(t.Context(), givenBack, func() (err error) {
 		if use, err = r.world.Use(t.Context()); err != nil {
 			return err
 		}

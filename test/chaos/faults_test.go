@@ -93,7 +93,7 @@ func (r *rig) startEtcd(ctx context.Context) error {
 	if err := r.world.Control.StartEtcd(); err != nil {
 		return err
 	}
-	return eventually(ctx, func() error {
+	return eventually(ctx, time.Minute, func() error {
 		return r.world.Client.Get(ctx, client.ObjectKey{Name: "default"}, &corev1.Namespace{})
 	})
 }
@@ -172,9 +172,9 @@ func (r *rig) setVerbs(ctx context.Context, verbs ...string) error {
 	return fmt.Errorf("the Role %s says nothing of Secrets", caRole)
 }
 
-// eventually returns once condition does nil; its last error when ctx, or a minute, ends.
-func eventually(ctx context.Context, condition func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+// eventually returns once condition does nil; its last error when ctx, or limit, ends.
+func eventually(ctx context.Context, limit time.Duration, condition func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {
 		err := condition()

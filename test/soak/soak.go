@@ -181,16 +181,15 @@ func (s *soak) quiet(ctx context.Context) error {
 	if err := s.right(ctx); err != nil {
 		return err
 	}
-	if s.Lifetime < lasting {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(s.Lifetime):
-		}
-	}
 	quiet, err := s.world.Quiet()
 	if err != nil {
 		return err
+	}
+	if s.Lifetime < lasting {
+		// What has expired leaves with the next round, which comes within an interval and a fifth.
+		if err := playground.Sleep(ctx, s.Lifetime+quiet.Interval*3/2); err != nil {
+			return err
+		}
 	}
 	if err := quiet.Settle(ctx, s.world.Control, calm, restless); err != nil {
 		return err
