@@ -21,8 +21,10 @@ type account struct {
 	read       bool      // there was one
 	consistent bool      // it was from etcd
 	began      time.Time // when it began
-	failures   int       // how many reads in a row gave nothing
-	retry      time.Time // when it is to be read again after that; zero if it gave something
+	// contradicted says that others have stored since what the reading does not fit: no target is written from it.
+	contradicted bool
+	failures     int       // how many reads in a row gave nothing
+	retry        time.Time // when it is to be read again after that; zero if it gave something
 
 	history cabundle.History
 	learned time.Time // when history last grew by what is stored
@@ -112,6 +114,6 @@ func (l *Ledger) drop(ref cabundle.Reference, a *account) (wait time.Duration) {
 
 // unread forgets the reading of a: it is too old by now.
 func (a *account) unread() {
-	a.reading, a.outcome, a.read, a.consistent, a.began = cabundle.Reading{}, "", false, false, time.Time{}
+	a.reading, a.outcome, a.read, a.consistent, a.began, a.contradicted = cabundle.Reading{}, "", false, false, time.Time{}, false
 	a.failures, a.retry = 0, time.Time{}
 }

@@ -157,6 +157,7 @@ func (l *Ledger) note(ref cabundle.Reference, a *account, reading cabundle.Readi
 		}
 		said := a.reading.Said()
 		a.reading, a.outcome, a.read, a.consistent, a.began = reading, reading.Outcome(), true, consistent, began
+		a.contradicted = a.contradicted && !consistent
 		changed = l.take(a, now, f.via) || reading.Said() != said
 	default: // nothing new
 		changed = l.reviewed(a, now)

@@ -32,8 +32,8 @@ type Reading struct {
 	Revision int
 	// Via is what found the latest change.
 	Via metrics.Path
-	// Consistent reports whether Reading is from etcd, or as good as that; else it is from a cache, and may only serve to conclude
-	// that there is nothing to do.
+	// Consistent reports whether Reading is from etcd, or as good as that, and nobody has said since that there is a newer one; else it may
+	// only serve to conclude that there is nothing to do.
 	Consistent bool
 	// Began is when the reading began.
 	Began time.Time
@@ -106,7 +106,7 @@ func (l *Ledger) latest(a *account) Reading {
 		History:    a.history,
 		Revision:   a.revision,
 		Via:        a.via,
-		Consistent: a.consistent,
+		Consistent: a.consistent && !a.contradicted,
 		Began:      a.began,
 	}
 }
@@ -169,6 +169,7 @@ func (l *Ledger) Learn(ref cabundle.Reference, stored cabundle.History) (history
 		a.review = l.options.Rules.Review(now, a.history)
 	}
 	stale = a.consistent && a.followed && l.options.Rules.Observe(now, a.history, a.reading).Adds(now, a.history) && !a.began.After(a.learned)
+	a.contradicted = a.contradicted || stale
 	if stale && !a.verify {
 		a.verify = true
 		l.queue.Add(ref)

@@ -192,7 +192,13 @@ func TestLearn(t *testing.T) {
 				if diff := cmp.Diff(history.Verdicts(), r.Latest(source).History.Verdicts()); diff != "" {
 					t.Error(diff)
 				}
+				if r.Latest(source).Consistent == test.stale {
+					t.Errorf("fit to write a target from: %t", !test.stale)
+				}
 				time.Sleep(time.Millisecond)
+				if !r.Latest(source).Consistent {
+					t.Error("once it is read again, it is not fit to write a target from")
+				}
 				if heard := r.heard(source); heard != test.heard {
 					t.Errorf("the listeners were told %d times, not %d", heard, test.heard)
 				}

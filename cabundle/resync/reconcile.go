@@ -97,7 +97,7 @@ func (r *Resync) look(ctx context.Context, target cabundle.Target, s *state, fre
 	}
 	ref, annotated, malformed := cabundle.ReferenceOf(object.Annotations)
 	f.version = version(object, ref)
-	f.gone = !annotated || malformed != nil || ref != s.seen.ref || object.Deleting
+	f.gone = !annotated || malformed != nil || ref != s.seen.ref || object.Deleting || types.UID(object.UID) != s.seen.uid
 	if f.problem = object.NotInjectableProblem(); f.gone || f.problem != nil {
 		return f
 	}

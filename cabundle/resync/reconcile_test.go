@@ -286,6 +286,23 @@ func TestATargetThatAsksForAnotherSourceByNowWaitsForTheWatch(t *testing.T) {
 	})
 }
 
+// TestATargetThatWasCreatedAnewWaitsForTheWatch: what is known of the former one of its name, and of the source then, does not count.
+func TestATargetThatWasCreatedAnewWaitsForTheWatch(t *testing.T) {
+	rigged(t, Options{}, func(t *testing.T, r *rig) {
+		r.filled(t)
+		r.targets.make(target, secret)
+		r.sources.set(secret, caTwo)
+		r.know(t, secret)
+		r.work(t)
+		if r.targets.writes() > 0 {
+			t.Errorf("%d writes", r.targets.writes())
+		}
+		r.changed(target)
+		r.work(t)
+		r.expect(t, both(caOne, caTwo))
+	})
+}
+
 func TestAStatusChangeIsNotLookedAt(t *testing.T) {
 	rigged(t, Options{}, func(t *testing.T, r *rig) {
 		r.filled(t)
