@@ -3,10 +3,12 @@ package cabundle
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/tidwall/gjson"
+	"gomodules.xyz/jsonpatch/v2"
 )
 
 // Object is what the rules need to know of a target, taken out of its JSON. CRDs reach megabytes, so nothing else of
@@ -137,4 +139,12 @@ func (o Object) NotInjectableProblem() *Problem {
 		Detail: fmt.Sprintf("%s cannot take a caBundle: %s", o.Target, o.NotInjectable),
 		Remedy: "remove the annotation, or change that",
 	}
+}
+
+// HoldsNone reports whether no field that patch changes holds a certificate.
+func (o Object) HoldsNone(patch []jsonpatch.Operation) bool {
+	return !slices.ContainsFunc(o.Fields, func(field Field) bool {
+		changed := slices.ContainsFunc(patch, func(operation jsonpatch.Operation) bool { return operation.Path == field.Path })
+		return changed && !ParseExisting(field.CABundle).Empty()
+	})
 }

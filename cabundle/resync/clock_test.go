@@ -58,11 +58,11 @@ func TestTheClockMayJump(t *testing.T) {
 					r.show(target)
 					within(before)
 					for range 5 {
-						r.undo("somebody")
+						r.wipe("somebody")
 						within(before)
 					}
 					clock.ahead.Add(int64(jump))
-					r.undo("somebody")
+					r.wipe("somebody")
 					within(before)
 					r.sources.set(secret, after)
 					r.tick(t, secret)

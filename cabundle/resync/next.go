@@ -40,9 +40,9 @@ func next(now time.Time, s *state, source ledger.Reading, leads bool, interval t
 			return report, 0
 		}
 		return nothing, 0
-	case s.contest.rest(now, interval) > 0 && !s.stale(source.Revision):
+	case s.contest.rest(now, s.seen.at, interval) > 0 && !s.stale(source.Revision):
 		// Nobody wins such a fight by being faster. But another CA does not wait for its end.
-		return pause, s.contest.rest(now, interval)
+		return pause, s.contest.rest(now, s.seen.at, interval)
 	case s.seen.invalid != nil:
 		return refuse, 0
 	case source.Problem != nil && s.looked.source && same:

@@ -19,9 +19,10 @@ import (
 type found struct {
 	looked
 	object  cabundle.Object
-	gone    bool // the target is gone, or asks for something else by now: the watch will say so, too
-	written bool // its caBundles were patched
-	again   bool // somebody else was faster: nobody is told, and the look is to be repeated
+	gone    bool          // the target is gone, or asks for something else by now: the watch will say so, too
+	written bool          // its caBundles were patched
+	again   bool          // somebody else was faster: nobody is told, and the look is to be repeated
+	later   time.Duration // it is left to somebody else for so long, who writes it as often as caject; 0 if not
 	source  ledger.Reading
 	patch   []jsonpatch.Operation // of caBundles
 	dropped int                   // how many certificates patch drops for want of room
@@ -147,6 +148,8 @@ func (r *Resync) settle(ctx context.Context, target cabundle.Target, s *state, f
 	switch {
 	case f.gone:
 		return 0
+	case f.later > 0:
+		s.looked.version, wait = "", f.later
 	case f.again:
 		if f.written { // what it holds is known, if not who owns it
 			f.known = true

@@ -248,7 +248,7 @@ func TestATargetThatIsRefusedIsTriedEverMoreRarely(t *testing.T) {
 		r.work(t)
 		r.expect(t, caOne)
 		r.expectEvent(t, "Normal Injected")
-		if s, _ := r.tracker.get(target); s.contest.undone > 0 || s.contest.rest(time.Now(), interval) > 0 {
+		if s, _ := r.tracker.get(target); s.contest.undone > 0 || s.contest.rest(time.Now(), s.seen.at, interval) > 0 {
 			t.Errorf("it is taken for a fight: %+v", s.contest)
 		}
 	})

@@ -66,10 +66,13 @@ func (r *Resync) nameContestant(ctx context.Context, target cabundle.Target, s *
 		return c
 	}
 	c.manager = manager
-	log.FromContext(ctx).Info("Somebody keeps undoing the injection; writing it again, ever more slowly", "manager", manager, "times", c.undone)
+	does, then := "keeps changing the caBundle back", "writes it again, ever more slowly"
+	if c.wiped {
+		does, then = "keeps emptying the caBundle", fmt.Sprintf("fills it again, every %s at most", restOf(target.Kind, r.options.Interval))
+	}
+	log.FromContext(ctx).Info("Somebody keeps undoing the injection", "manager", manager, "times", c.undone, "wiped", c.wiped)
 	r.event(target, s.seen.uid, corev1.EventTypeWarning, contestReason, fmt.Sprintf(
-		"field manager %q keeps changing the caBundle back; caject writes it again, ever more slowly (leave caBundle out of what %q applies, or remove the annotation)",
-		manager, manager))
+		"field manager %q %s; caject %s (leave caBundle out of what %q applies, or remove the annotation)", manager, does, then, manager))
 	return c
 }
 

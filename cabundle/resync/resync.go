@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
 	"gomodules.xyz/jsonpatch/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/record"
@@ -101,6 +102,7 @@ type Resync struct {
 	clock     clock.WithTicker
 	began     time.Time
 	queue     *work.Queue[cabundle.Target]
+	refills   *rate.Limiter // of fields that were wiped again and again
 	tracker   *tracker
 	watches   []*cluster.Watch[*metav1.PartialObjectMetadata] // set before Start
 }
@@ -124,7 +126,8 @@ func newResync(o Options, l sourceLedger, t targetClient, e record.EventRecorder
 	}
 	r := &Resync{
 		options: o, ledger: l, publisher: unpublished{l}, targets: t, events: e, metrics: m, clock: c, began: c.Now(),
-		queue: work.NewQueue[cabundle.Target]("resync of targets", c),
+		queue:   work.NewQueue[cabundle.Target]("resync of targets", c),
+		refills: rate.NewLimiter(refillsPerSecond, refillBurst),
 	}
 	r.tracker = &tracker{
 		ledger: l, publisher: unpublished{l}, queue: r.queue, clock: c, leads: o.Leads, own: r.own,

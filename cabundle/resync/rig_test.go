@@ -32,6 +32,8 @@ var (
 	start = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // of each synctest bubble
 	caOne = cabundletest.CA("one", start.Add(-24*time.Hour), start.Add(1000*time.Hour))
 	caTwo = cabundletest.CA("two", start.Add(-24*time.Hour), start.Add(2000*time.Hour))
+	// caRival is what somebody else wants.
+	caRival = cabundletest.CA("rival", start.Add(-24*time.Hour), start.Add(2000*time.Hour))
 
 	target  = cabundle.Target{Kind: cabundle.ValidatingWebhookConfiguration, Name: "target"}
 	crd     = cabundle.Target{Kind: cabundle.CustomResourceDefinition, Name: "crd"}
@@ -110,7 +112,7 @@ func (r *rig) work(t *testing.T) (again time.Duration) {
 	t.Helper()
 	synctest.Wait()
 	for turns := 0; r.queue.Len() > 0; turns++ {
-		if turns == 100 {
+		if turns == 1000 {
 			t.Fatal("it does not come to rest")
 		}
 		next, _ := r.queue.Get()
@@ -233,8 +235,13 @@ func (r *rig) count(t *testing.T, name, value string) (sum int) {
 }
 
 // undo is what somebody does who wants another caBundle.
-func (r *rig) undo(manager string) {
-	r.targets.put(target, []byte("\n"))
+func (r *rig) undo(manager string) { r.overwrite(manager, caRival) }
+
+// wipe is what somebody does who applies a placeholder.
+func (r *rig) wipe(manager string) { r.overwrite(manager, []byte("\n")) }
+
+func (r *rig) overwrite(manager string, caBundle []byte) {
+	r.targets.put(target, caBundle)
 	r.targets.edit(target, func(o metav1.Object) {
 		o.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: manager, Time: &metav1.Time{Time: time.Now()}}})
 	})

@@ -457,12 +457,12 @@ func TestASwitchOfTheSource(t *testing.T) {
 			r.sources.set(other, caTwo)
 			r.filled(t)
 			for range 8 {
-				r.undo("somebody")
+				r.wipe("somebody")
 				for again := r.work(t); again > 0; again = r.work(t) {
 					r.pass(again)
 				}
 			}
-			r.undo("somebody")
+			r.wipe("somebody")
 			if again := r.work(t); again < time.Second {
 				t.Fatalf("after eight rounds it waits for %v", again)
 			}

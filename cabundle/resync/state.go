@@ -28,7 +28,7 @@ type seen struct {
 	version string // changes whenever the object may need another look: see version
 	ref     cabundle.Reference
 	invalid *cabundle.Problem // of the annotation
-	at      time.Time         // when it was seen
+	at      time.Time         // when that version was first seen
 	fresh   bool              // it has just changed, and admission did not see it: it most likely needs a write
 }
 

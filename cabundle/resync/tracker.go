@@ -44,6 +44,9 @@ func (t *tracker) see(target cabundle.Target, seen seen) {
 		s.ask(seen)
 		t.link(target, s)
 	default:
+		if seen.version == s.seen.version {
+			seen.at = s.seen.at // it is shown once more
+		}
 		s.seen = seen
 	}
 	if s.due(t.clock.Now(), t.ledger.Revision(seen.ref)) {

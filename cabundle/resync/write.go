@@ -27,7 +27,7 @@ func (r *Resync) readmitKnown(ctx context.Context, target cabundle.Target, s *st
 		return nil
 	}
 	now := r.clock.Now()
-	s.contest = s.contest.write(now, false, r.options.Interval)
+	s.contest = s.contest.write(now, undoing{}, r.options.Interval)
 	r.injected(ctx, target, s.seen.ref, viaOf(s, source, byPolicy))
 	return &found{object: object, source: source, looked: looked{
 		version:  version(object, s.seen.ref),
@@ -83,7 +83,14 @@ func (r *Resync) write(ctx context.Context, target cabundle.Target, s *state, f 
 	if len(f.patch) > 0 {
 		// What has expired goes without anybody having changed the target.
 		same := s.looked.known && s.looked.problem == nil && s.looked.revision == f.source.Revision && !s.expired(now)
-		if contest = contest.write(now, same, r.options.Interval); contest.contested() {
+		u := undoing{same: same, wiped: f.object.HoldsNone(f.patch), rest: restOf(target.Kind, r.options.Interval)}
+		if s.contest, f.later = contest.postpone(now, u, r.options.Interval); f.later > 0 {
+			return
+		}
+		if contest.repeats(now, u, r.options.Interval) {
+			u.budget = r.refills.ReserveN(now, 1).DelayFrom(now)
+		}
+		if contest = contest.write(now, u, r.options.Interval); contest.contested() {
 			contest = r.nameContestant(ctx, target, s, contest)
 		}
 		policy := !r.options.Webhook || !target.Kind.Admitted()
