@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -185,6 +186,11 @@ func SetEachCABundle(object client.Object, values [][]byte) {
 			o.Webhooks[i].ClientConfig.CABundle = value
 		}
 	}
+}
+
+// HoldsNone reports whether no caBundle of object has a certificate in it.
+func HoldsNone(object client.Object) bool {
+	return !slices.ContainsFunc(CABundles(object), func(value []byte) bool { return !cabundle.ParseExisting(value).Empty() })
 }
 
 // Holds returns an error unless each caBundle of object, as just read, is want.
