@@ -122,6 +122,9 @@ func (k Kind) GroupVersionKind() schema.GroupVersionKind {
 // Admitted reports whether the API server calls admission webhooks for objects of k.
 func (k Kind) Admitted() bool { return k.row().admitted }
 
+// Conditional reports whether it depends on the object whether it has a place for a caBundle: a CRD may have no conversion webhook.
+func (k Kind) Conditional() bool { return len(k.row().needs) > 0 }
+
 // Target names one object that carries a caBundle. It is comparable.
 type Target struct {
 	Kind Kind

@@ -137,7 +137,6 @@ func (o Object) NotInjectableProblem() *Problem {
 	return &Problem{
 		Reason: NotInjectable,
 		Detail: fmt.Sprintf("%s cannot take a caBundle: %s", o.Target, o.NotInjectable),
-		Remedy: "remove the annotation, or change that",
 	}
 }
 

@@ -10,7 +10,8 @@ type Reason string
 const (
 	// InvalidAnnotation: the target's annotation cannot be understood. Its author.
 	InvalidAnnotation Reason = "InvalidAnnotation"
-	// NotInjectable: the target has no field that could take a caBundle. Its author.
+	// NotInjectable: the target has no field that could take a caBundle. Nothing is wrong, and nobody is told: kubebuilder, for one,
+	// annotates all CRDs, those without conversion webhook, too.
 	NotInjectable Reason = "NotInjectable"
 	// TargetTooLarge: with the bundle the target would come near the limit of etcd. Its author.
 	TargetTooLarge Reason = "TargetTooLarge"
@@ -63,6 +64,9 @@ func (p *Problem) Error() string {
 	}
 	return p.Detail + " (" + p.Remedy + ")"
 }
+
+// Idle reports that there is nothing to do and nothing wrong.
+func (p *Problem) Idle() bool { return p.Reason == NotInjectable }
 
 // Final reports that only a change of the target (or, for TargetTooLarge, of its source) can help, or other flags of
 // caject's, so that trying again is of no use.

@@ -137,8 +137,8 @@ func (i *Injector) inject(ctx context.Context, object cabundle.Object, old *cabu
 	if !annotated || object.Deleting {
 		return answer{}
 	}
-	if notInjectable := object.NotInjectableProblem(); problem == nil && notInjectable != nil {
-		return answer{problem: notInjectable}
+	if problem == nil && object.NotInjectable != "" {
+		return answer{} // nothing is wrong
 	}
 	reading := cabundle.Reading{Problem: problem}
 	if problem == nil {

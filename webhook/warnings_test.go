@@ -30,7 +30,7 @@ func TestInjectorTakesAwayWhatMustGo(t *testing.T) {
 		patch    []jsonpatch.Operation
 		warnings []string
 	}{
-		"it still asks for injection":    {unconverted(annotated), removed, []string{"strategy is not Webhook", "caBundle removed"}},
+		"it still asks for injection":    {unconverted(annotated), removed, []string{"caBundle removed"}},
 		"it does not ask for it anymore": {unconverted(nil), removed, []string{"caBundle removed"}},
 		"it goes on converting":          {crd(nil, oldCA), nil, nil},
 	} {

@@ -159,10 +159,13 @@ func (p *Publisher) reconcile(ctx context.Context, ref cabundle.Reference) time.
 		return p.unsynced(ctx)
 	}
 	reading := p.ledger.Latest(ref)
-	if summary := p.targets.Summary(ref, reading.Revision); summary.Total == 0 {
-		if !p.targets.Synced() {
-			return delay
-		}
+	switch summary := p.targets.Summary(ref, reading.Revision); {
+	case summary.Total > 0:
+	case !p.targets.Synced():
+		return delay
+	case summary.Pending > 0:
+		return 0 // until they are looked at
+	default:
 		return p.retire(ctx, ref, of)
 	}
 	if !reading.Consistent {

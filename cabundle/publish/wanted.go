@@ -10,9 +10,14 @@ import (
 
 // Summary is what the publisher has to know of the targets of a source.
 type Summary struct {
-	// Total is how many there are, and Injected how many of them hold what the source is now.
+	// Total is how many there are that have a place for a caBundle, and Injected how many of them hold what the source is now.
 	Total, Injected int
+	// Pending is how many more there are that may have such a place, and were not looked at yet.
+	Pending int
 }
+
+// complete reports whether all targets hold what the source is now.
+func (s Summary) complete() bool { return s.Injected == s.Total && s.Pending == 0 }
 
 // wanted returns what is to be stored of a source: its history, and what follows from it. synced says that all targets are known:
 // before that nothing is taken away for the sake of targets that seem not to be there. dropped is how many certificates were dropped for
@@ -39,7 +44,7 @@ func wanted(now time.Time, rules cabundle.Rules, stored shards.Entry, reading le
 	if history.Withdrawn > stored.History.Withdrawn { // what targets hold of before stays there: it is not replaced
 		former = cabundle.Published{}
 	}
-	next.Published = former.Next(published, synced && targets.Injected == targets.Total)
+	next.Published = former.Next(published, synced && targets.complete())
 	if problem := problemOf(now, reading); problem != nil {
 		next.Problem = problem.Error()
 	}

@@ -6,7 +6,7 @@ import (
 
 var (
 	targetState = prometheus.NewDesc("caject_target_state",
-		"1 for the state of each annotated object: injected, refused (with the reason) or pending (not looked at yet).",
+		"1 for the state of each annotated object: injected, refused (with the reason), idle (it has no place for a caBundle) or pending (not looked at yet).",
 		[]string{"kind", "name", "state", "reason"}, nil)
 	targetContested = prometheus.NewDesc("caject_target_contested",
 		"1 for each annotated object whose caBundle another field manager keeps changing back.",
@@ -36,6 +36,8 @@ func (r *Resync) Collect(metrics chan<- prometheus.Metric) {
 		switch {
 		case !s.looked.known:
 			word = "pending"
+		case s.idle():
+			word, reason = "idle", string(s.looked.problem.Reason)
 		case s.looked.problem != nil:
 			word, reason = "refused", string(s.looked.problem.Reason)
 		}

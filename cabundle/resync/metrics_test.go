@@ -14,7 +14,7 @@ import (
 	"github.com/caject/caject/cabundle"
 )
 
-const targetStateHelp = `# HELP caject_target_state 1 for the state of each annotated object: injected, refused (with the reason) or pending (not looked at yet).
+const targetStateHelp = `# HELP caject_target_state 1 for the state of each annotated object: injected, refused (with the reason), idle (it has no place for a caBundle) or pending (not looked at yet).
 # TYPE caject_target_state gauge
 `
 

@@ -47,7 +47,7 @@ func next(now time.Time, s *state, source ledger.Reading, leads bool, interval t
 		return refuse, 0
 	case source.Problem != nil && s.looked.source && same:
 		return await, 0
-	case same && s.looked.problem != nil && s.looked.problem.Reason == cabundle.NotInjectable:
+	case same && s.idle():
 		return keep, 0
 	case s.stale(source.Revision) && same && s.looked.known && !s.looked.source && usable(now, source):
 		return readmit, 0

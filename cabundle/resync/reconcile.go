@@ -157,7 +157,7 @@ func (r *Resync) settle(ctx context.Context, target cabundle.Target, s *state, f
 		}
 		wait = s.repeat(r.options.Interval)
 	default:
-		if f.problem != nil {
+		if f.problem != nil && !f.problem.Idle() {
 			r.metrics.Refused(metrics.Resync, f.problem.Reason)
 		}
 		wait = s.settle(r.clock.Now(), f.looked, r.options.Interval)

@@ -201,7 +201,7 @@ func TestTargetsThatAreOutOfReach(t *testing.T) {
 			f.edit(target, func(o metav1.Object) {
 				o.(interface{ UnstructuredContent() map[string]any }).UnstructuredContent()["webhooks"] = []any{}
 			})
-		}, "Warning NotInjectable", false},
+		}, "", false},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			rigged(t, Options{}, func(t *testing.T, r *rig) {

@@ -28,6 +28,11 @@ func (r *Resync) injected(ctx context.Context, target cabundle.Target, ref cabun
 // it is counted, and logged at V(1), and reported only if it lasts longer than an interval although something answers.
 func (r *Resync) report(ctx context.Context, target cabundle.Target, s *state, problem *cabundle.Problem) {
 	logger := log.FromContext(ctx)
+	if problem != nil && problem.Idle() { // what was wrong before, does not matter any more
+		logger.V(1).Info("Nothing to inject", "detail", problem.Detail)
+		s.reported, s.unreported = "", false
+		return
+	}
 	if problem == nil {
 		if s.reported != "" {
 			r.event(target, s.seen.uid, corev1.EventTypeNormal, "Injected", "caBundle injected")

@@ -58,6 +58,11 @@ func (s *state) expired(now time.Time) bool {
 	return !s.looked.expiry.IsZero() && now.After(s.looked.expiry)
 }
 
+// idle reports whether the target has no place for a caBundle, as the last look has shown.
+func (s *state) idle() bool {
+	return s.looked.known && s.looked.problem != nil && s.looked.problem.Idle()
+}
+
 // right reports whether the target holds what its source, at the given revision, is.
 func (s *state) right(revision int) bool {
 	return s.looked.known && s.looked.problem == nil && s.looked.version == s.seen.version && !s.stale(revision)

@@ -165,11 +165,18 @@ func (t *tracker) sweep() {
 func (t *tracker) Summary(ref cabundle.Reference, revision int) publish.Summary {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	summary := publish.Summary{Total: len(t.bySource[ref])}
-	for _, s := range t.bySource[ref] {
-		if s.right(revision) {
+	var summary publish.Summary
+	for target, s := range t.bySource[ref] {
+		switch {
+		case s.idle():
+			continue
+		case target.Kind.Conditional() && !s.looked.known:
+			summary.Pending++
+			continue
+		case s.right(revision):
 			summary.Injected++
 		}
+		summary.Total++
 	}
 	return summary
 }

@@ -168,9 +168,8 @@ func TestSummary(t *testing.T) {
 		r.sources.set(other, caTwo)
 		r.targets.make(elsewhere, other)
 		r.targets.make(service, secret)
-		expect := func(sentence string, injected int) {
+		expect := func(sentence string, want publish.Summary) {
 			t.Helper()
-			want := publish.Summary{Total: 3, Injected: injected}
 			if diff := cmp.Diff(want, r.Summary(secret, r.ledger.Revision(secret))); diff != "" {
 				t.Errorf("%s: %s", sentence, diff)
 			}
@@ -184,24 +183,24 @@ func TestSummary(t *testing.T) {
 				t.Errorf("%s: the publisher is told of %s", sentence, diff)
 			}
 		}
-		expect("at first", 0)
+		expect("at first", publish.Summary{Total: 2, Pending: 1})
 		told("at first", secret, other)
 		r.work(t)
-		expect("all are looked at", 2)
+		expect("all are looked at: one has no place for a caBundle", publish.Summary{Total: 2, Injected: 2})
 		told("all are looked at", secret, other)
 		r.sources.set(secret, caTwo)
 		r.tick(t, secret)
-		expect("the source has changed", 0)
+		expect("the source has changed", publish.Summary{Total: 2})
 		told("the source has changed", secret)
 		r.work(t)
-		expect("all have followed", 2)
+		expect("all have followed", publish.Summary{Total: 2, Injected: 2})
 		r.targets.put(target, nil)
 		r.targets.reconfigure(target)
 		r.changed(target)
-		expect("one has changed", 1)
+		expect("one has changed", publish.Summary{Total: 2, Injected: 1})
 		r.publisher.heard()
 		r.work(t)
-		expect("it is right again", 2)
+		expect("it is right again", publish.Summary{Total: 2, Injected: 2})
 		told("it is right again", secret)
 		if got := r.Summary(cabundle.Reference{}, 0); got.Total != 0 {
 			t.Errorf("of a source that nobody names: %+v", got)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -189,15 +190,9 @@ func TestWhatCannotTakeACABundleIsLeftAlone(t *testing.T) {
 	insecure.Spec.InsecureSkipTLSVerify = true
 	local := playground.NewAPIService("unfitlocal", annotations)
 	local.Spec.Service = nil
-	for word, target := range map[string]client.Object{
-		"strategy is not Webhook": none, "insecureSkipTLSVerify": insecure, "has no service": local,
-	} {
-		kind := cabundle.APIService
-		if _, ok := target.(*apiextensionsv1.CustomResourceDefinition); ok {
-			kind = cabundle.CustomResourceDefinition
-		}
+	for _, target := range []client.Object{none, insecure, local, playground.NewMutating("unfitempty", 0, annotations)} {
 		shared.create(t, target)
-		refused(t, kind, target, cabundle.NotInjectable, word)
+		shared.idle(t, target)
 	}
 
 	// Once it can, it is filled.
@@ -212,6 +207,39 @@ func TestWhatCannotTakeACABundleIsLeftAlone(t *testing.T) {
 	}
 	if err := playground.Holds(insecure, nil); err == nil {
 		t.Error("not filled")
+	}
+}
+
+// idle fails the test unless the metrics say that there is nothing to inject into object, and nobody was told anything.
+func (i *installation) idle(t *testing.T, object client.Object) {
+	t.Helper()
+	eventually(t, "find that "+object.GetName()+" has no place for a caBundle", func(ctx context.Context) error {
+		families, err := playground.Metrics(ctx, i.MetricsPort)
+		if err != nil {
+			return err
+		}
+		for _, metric := range families["caject_target_state"].GetMetric() {
+			labels := map[string]string{}
+			for _, label := range metric.GetLabel() {
+				labels[label.GetName()] = label.GetValue()
+			}
+			if labels["name"] == object.GetName() && labels["state"] == "idle" {
+				return nil
+			}
+		}
+		return errors.New("the metrics do not say so")
+	})
+	var events corev1.EventList
+	if err := i.client.List(t.Context(), &events); err != nil {
+		t.Fatal(err)
+	}
+	for _, event := range events.Items {
+		if event.InvolvedObject.UID == object.GetUID() {
+			t.Errorf("Event %s: %s", event.Reason, event.Message)
+		}
+	}
+	if warned := i.warnings.about("caject", object.GetName()); len(warned) > 0 {
+		t.Errorf("warnings: %q", warned)
 	}
 }
 
