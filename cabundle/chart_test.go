@@ -54,14 +54,14 @@ func TestTheChartHasOurConstants(t *testing.T) {
 		want          []string
 	}{
 		"labels of shards, and annotations of ours": {
-			`['" ](caject\.io/[a-z0-9-]+)`, all, slices.Sorted(slices.Values(append([]string{DistrustAnnotation, TrustAgainAnnotation, InjectAnnotation, AllowInjectionAnnotation}, labels...))),
+			`['" ](caject\.io/[a-z0-9-]+)`, all, slices.Sorted(slices.Values(append([]string{DistrustAnnotation, TrustAgainAnnotation, InjectAnnotation, ModeAnnotation, AllowInjectionAnnotation}, labels...))),
 		},
 		"annotations of cert-manager's": {
 			`(cert-manager\.io/[a-z-]+)`, all, slices.Sorted(slices.Values(append([]string{AllowDirectInjectionAnnotation, CertificateNameAnnotation}, onTargets[:3]...))),
 		},
 		"annotations that a hint looks at":     {`'((?:caject|cert-manager)\.io/[a-z-]+)'`, chart["hints.yaml"], onSecrets},
 		"annotations that name a source":       {`'((?:caject|cert-manager)\.io/[a-z-]+)'`, chart["_helpers.tpl"], onTargets},
-		"annotations that are warned of":       {`'((?:caject|cert-manager)\.io/[a-z-]+)'`, chart["warnings.yaml"], onTargets},
+		"annotations that are warned of":       {`'((?:caject|cert-manager)\.io/[a-z-]+)'`, chart["warnings.yaml"], append([]string{ModeAnnotation}, onTargets...)},
 		"annotations that are meant":           {`'((?:caject|cert-manager)\.io/[a-z-]+)'`, chart["misspelt.yaml"], onTargets},
 		"the pattern of what is misspelt":      {`(?m)^(\(\?i\).*)$`, chart["_helpers.tpl"], []string{misspeltPattern}},
 		"the pattern of what means true":       {`(\(\?i\)\^\(true[^']*)'`, chart["_helpers.tpl"], []string{meansTrue}},

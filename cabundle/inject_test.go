@@ -62,7 +62,7 @@ func TestInjectMerges(t *testing.T) {
 func TestInjectReplaces(t *testing.T) {
 	a, b := ca("a"), ca("b")
 	expired := expiredCA("expired")
-	testInject(t, Replace, map[string]injectTest{
+	tests := map[string]injectTest{
 		"an absent caBundle is filled":                          {held: nil, old: none, source: a, want: a},
 		"a good one is replaced":                                {held: a, old: none, source: b, want: b},
 		"a right one is left alone":                             {held: a, old: none, source: a, want: a},
@@ -74,6 +74,33 @@ func TestInjectReplaces(t *testing.T) {
 		"comments of the source and what was there are gone":    {held: concat([]byte("# a\n"), a), old: none, source: concat([]byte("# b\n"), b), want: b},
 		"a damaged bundle is replaced":                          {held: concat(a, []byte("-----BEGIN CERTIFICATE-----\n!\n")), old: none, source: b, want: b},
 		"without a source, what is there stays, damaged or not": {held: []byte("junk"), old: none, source: nil, want: []byte("junk")},
+	}
+	replacing := ParseObject(APIService, []byte(`{"metadata": {"annotations": {"caject.io/inject-mode": "replace"}}}`))
+	for sentence, combine := range map[string]Combine{
+		"wherever caject is told to":   Replace,
+		"where the annotation says so": replacing.combining(Rules{}.Combine(History{})),
+	} {
+		t.Run(sentence, func(t *testing.T) { testInject(t, combine, tests) })
+	}
+}
+
+// historyOf returns the history of a source that held one of pems after the other.
+func historyOf(pems ...[]byte) (h History) {
+	for n, one := range pems {
+		h = h.Observe(now, Reading{Version: int64(n + 1), Bundle: ParseExisting(one)})
+	}
+	return h
+}
+
+// TestInjectReplacesWhatWasThere is about a target whose annotation says so, and a source that held another one before.
+func TestInjectReplacesWhatWasThere(t *testing.T) {
+	a, b := ca("a"), ca("b")
+	rules := Rules{Distrusted: []string{Fingerprint(ParseExisting(b).certificates[0])}}
+	replacing := Object{Annotations: map[string]string{ModeAnnotation: "replace"}}
+	testInject(t, replacing.combining(rules.Combine(historyOf(ca("former"), a))), map[string]injectTest{
+		"the former one does not come back": {held: nil, old: none, source: a, want: a},
+		"what is distrusted goes":           {held: b, old: none, source: concat(b, a), want: a},
+		"but not the last one":              {held: b, old: none, source: b, want: b},
 	})
 }
 

@@ -52,9 +52,11 @@ func ParseObject(kind Kind, raw []byte) Object {
 		UID:             metadata.Get("uid").String(),
 		ResourceVersion: metadata.Get("resourceVersion").String(),
 		Generation:      metadata.Get("generation").Int(),
-		Annotations:     annotationsOf(metadata, func(key string) bool { return AsksForInjection(key) || misspeltSource.MatchString(key) }),
-		Deleting:        metadata.Get("deletionTimestamp").Type == gjson.String,
-		Size:            len(raw),
+		Annotations: annotationsOf(metadata, func(key string) bool {
+			return AsksForInjection(key) || key == ModeAnnotation || misspeltSource.MatchString(key)
+		}),
+		Deleting: metadata.Get("deletionTimestamp").Type == gjson.String,
+		Size:     len(raw),
 	}
 	object.Fields, object.NotInjectable = kind.row().read(raw)
 	return object

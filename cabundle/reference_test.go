@@ -25,6 +25,12 @@ func TestReferenceOf(t *testing.T) {
 			if got := PaddedAnnotation(test.Annotations); got != test.Padded {
 				t.Errorf("white space is seen around the value of %q", got)
 			}
+			if got := Replaces(test.Annotations); got != test.Replaces && annotated {
+				t.Errorf("it is to replace: %t", got)
+			}
+			if got := UnknownMode(test.Annotations); (got != "") != test.OtherMode {
+				t.Errorf("the mode is said to be %q", got)
+			}
 			if key, meant := MisspeltAnnotation(test.Annotations); key != test.Misspelt || meant != test.Meant {
 				t.Errorf("%q is taken for %q", key, meant)
 			}

@@ -122,6 +122,9 @@ func (a answer) remarks(object cabundle.Object) []string {
 	if padded := cabundle.PaddedAnnotation(object.Annotations); padded != "" {
 		all = append(all, cabundle.PaddedMessage(padded))
 	}
+	if mode := cabundle.UnknownMode(object.Annotations); mode != "" {
+		all = append(all, cabundle.UnknownModeMessage(mode))
+	}
 	if len(a.leftOut) > 0 {
 		all = append(all, cabundle.LeftOutMessage(a.leftOut))
 	}

@@ -11,6 +11,8 @@ type OnTarget struct {
 	Invalid string
 	// Padded is the annotation that counts, if white space is around its value.
 	Padded string
+	// Replaces: the target is to hold what the source holds and nothing else. OtherMode: the value that is to say so has no meaning.
+	Replaces, OtherMode bool
 	// Misspelt is the annotation that was meant to name a source, and Meant the one that does, if none counts.
 	Misspelt, Meant string
 }
@@ -23,6 +25,7 @@ const (
 	allows        = "cert-manager.io/allow-direct-injection"
 	allowsToo     = "caject.io/allow-direct-injection"
 	issuedFor     = "cert-manager.io/certificate-name"
+	mode          = "caject.io/inject-mode"
 )
 
 // Annotations are cases of what annotations of a target mean. Both caject's own reading of them and the expressions that the API
@@ -89,6 +92,12 @@ var Annotations = map[string]OnTarget{
 	"nothing but white space":                   {Annotations: map[string]string{fromSecret: "\n"}, Invalid: "has no slash", Padded: fromSecret},
 	"white space within":                        {Annotations: map[string]string{fromSecret: "ns/ name"}, Invalid: "name that cannot exist"},
 	"white space within one word":               {Annotations: map[string]string{neutral: "secret /ns/name"}, Invalid: "does not begin with a kind of source"},
+	"replace":                                   {Annotations: map[string]string{fromSecret: "ns/name", mode: "replace"}, Source: "secret/ns/name", Replaces: true},
+	"replace, in a block":                       {Annotations: map[string]string{fromSecret: "ns/name", mode: " replace\n"}, Source: "secret/ns/name", Replaces: true},
+	"merge":                                     {Annotations: map[string]string{neutral: "apiserver", mode: "merge"}, Source: "apiserver"},
+	"Replace":                                   {Annotations: map[string]string{fromSecret: "ns/name", mode: "Replace"}, Source: "secret/ns/name", OtherMode: true},
+	"no mode":                                   {Annotations: map[string]string{from: "ns/name", mode: ""}, Source: "certificate/ns/name", OtherMode: true},
+	"a mode and no source":                      {Annotations: map[string]string{mode: "replace"}},
 	"white space around what does not count":    {Annotations: map[string]string{fromSecret: "ns/name", from: "ns/name ", neutral: "apiserver\n"}, Source: "secret/ns/name"},
 }
 

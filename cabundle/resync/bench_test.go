@@ -41,7 +41,7 @@ func large(b *testing.B, sources, targets int) (*Resync, *ledger.Ledger, []cabun
 	}
 	for i := range targets {
 		target, ref := cabundle.Target{Kind: cabundle.ValidatingWebhookConfiguration, Name: fmt.Sprint(i)}, refs[i%sources]
-		r.tracker.see(target, seen{uid: types.UID(target.Name), version: versionOf(1, "1", ref), ref: ref, at: now})
+		r.tracker.see(target, seen{uid: types.UID(target.Name), version: versionOf(1, "1", ref, false), ref: ref, at: now})
 	}
 	for _, ref := range refs {
 		l.Read(b.Context(), ref, cluster.Consistent, metrics.Resync)

@@ -67,10 +67,10 @@ func hinted(s *state, source ledger.Reading) bool {
 	return source.Via == metrics.Hint && s.looked.known && s.stale(source.Revision)
 }
 
-// version returns what changes whenever a caBundle may have changed or another source is asked for. The generation, where there is
+// version returns what changes whenever a caBundle may have changed, or another source or mode is asked for. The generation, where there is
 // one, spares a look at each change of a CRD's status; APIServices have none. For example:
 //
 //	generation 3 secret/team-a/webhook-ca
 func version(object cabundle.Object, ref cabundle.Reference) string {
-	return versionOf(object.Generation, object.ResourceVersion, ref)
+	return versionOf(object.Generation, object.ResourceVersion, ref, cabundle.Replaces(object.Annotations))
 }

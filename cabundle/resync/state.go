@@ -27,6 +27,7 @@ type seen struct {
 	uid     types.UID
 	version string // changes whenever the object may need another look: see version
 	ref     cabundle.Reference
+	replace bool              // it gets what the source holds and nothing else: no policy fills it
 	invalid *cabundle.Problem // of the annotation
 	at      time.Time         // when that version was first seen
 	fresh   bool              // it has just changed, and admission did not see it: it most likely needs a write

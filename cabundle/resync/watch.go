@@ -38,13 +38,14 @@ type kindHandler struct {
 func (h kindHandler) Seen(object *metav1.PartialObjectMetadata, listed bool) {
 	target := cabundle.Target{Kind: h.kind, Name: object.Name}
 	ref, annotated, problem := cabundle.ReferenceOf(object.Annotations)
-	seenVersion := versionOf(object.Generation, object.ResourceVersion, ref)
+	replace := cabundle.Replaces(object.Annotations)
+	seenVersion := versionOf(object.Generation, object.ResourceVersion, ref, replace)
 	if problem != nil {
 		seenVersion += problem.Detail // one malformed annotation is not the other
 	}
 	if annotated && object.DeletionTimestamp.IsZero() && h.resync.wanted(target) {
 		h.resync.tracker.see(target, seen{
-			uid: object.UID, version: seenVersion, ref: ref, invalid: problem, at: h.resync.clock.Now(), fresh: !listed && !h.kind.Admitted(),
+			uid: object.UID, version: seenVersion, ref: ref, replace: replace, invalid: problem, at: h.resync.clock.Now(), fresh: !listed && !h.kind.Admitted(),
 		})
 	} else {
 		h.resync.tracker.forget(target)
@@ -59,9 +60,13 @@ func (h kindHandler) Gone(name string) {
 	h.resync.options.Observe(target)
 }
 
-func versionOf(generation int64, resourceVersion string, ref cabundle.Reference) string {
-	if generation > 0 {
-		return "generation " + strconv.FormatInt(generation, 10) + " " + ref.String()
+func versionOf(generation int64, resourceVersion string, ref cabundle.Reference, replace bool) string {
+	wish := " " + ref.String()
+	if replace {
+		wish += " replace"
 	}
-	return "resourceVersion " + resourceVersion + " " + ref.String()
+	if generation > 0 {
+		return "generation " + strconv.FormatInt(generation, 10) + wish
+	}
+	return "resourceVersion " + resourceVersion + wish
 }

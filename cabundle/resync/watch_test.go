@@ -100,22 +100,24 @@ func TestVersionOf(t *testing.T) {
 		generation      int64
 		resourceVersion string
 		ref             cabundle.Reference
+		replace         bool
 	}
 	for sentence, test := range map[string]struct {
 		a, b object
 		same bool
 	}{
-		"a status changes":                        {object{1, "1", secret}, object{1, "2", secret}, true},
-		"a spec changes":                          {object{1, "1", secret}, object{2, "2", secret}, false},
-		"without a generation anything may count": {object{0, "1", secret}, object{0, "2", secret}, false},
-		"nothing changes":                         {object{0, "1", secret}, object{0, "1", secret}, true},
-		"another source":                          {object{1, "1", secret}, object{1, "2", other}, false},
-		"another kind of source":                  {object{1, "1", secret}, object{1, "2", certificate}, false},
-		"a generation is no resourceVersion":      {object{1, "2", secret}, object{0, "1", secret}, false},
+		"a status changes":                        {object{1, "1", secret, false}, object{1, "2", secret, false}, true},
+		"a spec changes":                          {object{1, "1", secret, false}, object{2, "2", secret, false}, false},
+		"without a generation anything may count": {object{0, "1", secret, false}, object{0, "2", secret, false}, false},
+		"nothing changes":                         {object{0, "1", secret, false}, object{0, "1", secret, false}, true},
+		"another source":                          {object{1, "1", secret, false}, object{1, "2", other, false}, false},
+		"another kind of source":                  {object{1, "1", secret, false}, object{1, "2", certificate, false}, false},
+		"a generation is no resourceVersion":      {object{1, "2", secret, false}, object{0, "1", secret, false}, false},
+		"another mode":                            {object{1, "1", secret, false}, object{1, "2", secret, true}, false},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			a := versionOf(test.a.generation, test.a.resourceVersion, test.a.ref)
-			b := versionOf(test.b.generation, test.b.resourceVersion, test.b.ref)
+			a := versionOf(test.a.generation, test.a.resourceVersion, test.a.ref, test.a.replace)
+			b := versionOf(test.b.generation, test.b.resourceVersion, test.b.ref, test.b.replace)
 			if (a == b) != test.same {
 				t.Errorf("%q and %q", a, b)
 			}

@@ -22,7 +22,7 @@ import (
 func (r *Resync) readmitKnown(ctx context.Context, target cabundle.Target, s *state, source ledger.Reading) *found {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	object, byPolicy, ok := r.readmit(ctx, target, s.seen.ref, source, true)
+	object, byPolicy, ok := r.readmit(ctx, target, s.seen.ref, source, !s.seen.replace)
 	if !ok {
 		return nil
 	}
@@ -93,7 +93,7 @@ func (r *Resync) write(ctx context.Context, target cabundle.Target, s *state, f 
 		if contest = contest.write(now, u, r.options.Interval); contest.contested() {
 			contest = r.nameContestant(ctx, target, s, contest)
 		}
-		policy := !r.options.Webhook || !target.Kind.Admitted()
+		policy := !s.seen.replace && (!r.options.Webhook || !target.Kind.Admitted())
 		if policy {
 			policy = r.publisher.Fills(ctx, s.seen.ref, f.object)
 		}

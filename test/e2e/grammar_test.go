@@ -28,7 +28,14 @@ func TestTheAPIServerReadsAnnotationsAsWeDo(t *testing.T) {
 	i.shard(t, "grammar", entries)
 	i.warns(t)
 	for sentence, test := range cabundletest.Annotations {
-		warnings, want := i.probe(t, test.Annotations, bundles[test.Source]), []string{}
+		filled, want := bundles[test.Source], []string{}
+		if test.Replaces {
+			filled = nil
+		}
+		warnings := i.probe(t, test.Annotations, filled)
+		if test.OtherMode {
+			want = append(want, "is neither merge nor replace")
+		}
 		if test.Invalid != "" {
 			want = append(want, "is not ")
 		}

@@ -34,6 +34,11 @@ whichever order the two act, the same comes of it. */}}
 (!{{ include "caject.holdsNone" "former" }} && {{ include "caject.holdsNone" "held" }})
 {{- end -}}
 
+{{/* Whether an annotated object is to hold what its source holds and nothing else, as cabundle.Replaces has it. */}}
+{{- define "caject.replaces" -}}
+object.metadata.annotations[?'caject.io/inject-mode'].orValue('').trim() == 'replace'
+{{- end -}}
+
 {{/* The kinds that the policies treat alike, as YAML: a list of dicts.
 where is whether the object can hold a caBundle at all, if that is not a matter of its list of webhooks; taken is whether what is left of
 it, at takenPath, may be removed where it cannot; most is how much base64 is filled in: a CRD may be near etcd's limit, which no expression

@@ -1,0 +1,50 @@
+package cabundle
+
+import (
+	"crypto/x509"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// ModeAnnotation, on a target, says what becomes of the certificates that its caBundles hold and its source does not: "merge", as without
+// the annotation, or "replace". It is caject's own. White space around the value does not count.
+const ModeAnnotation = "caject.io/inject-mode"
+
+const modeMerge, modeReplace = "merge", "replace"
+
+// Replaces reports whether annotations of a target ask for what the source holds now and nothing else. The chart's policies say the same
+// in CEL (caject.replaces in _cel.tpl): they leave such a target alone, for what they fill in is what was merged.
+func Replaces(annotations map[string]string) bool {
+	return strings.TrimSpace(annotations[ModeAnnotation]) == modeReplace
+}
+
+// UnknownMode returns the value of ModeAnnotation, if it has no meaning; then it counts as "merge". Else it returns nothing.
+func UnknownMode(annotations map[string]string) string {
+	value, ok := annotations[ModeAnnotation]
+	if mode := strings.TrimSpace(value); !ok || mode == modeMerge || mode == modeReplace {
+		return ""
+	}
+	return fmt.Sprintf("%q", shorten(value))
+}
+
+// UnknownModeMessage says in one line that the value of ModeAnnotation, as UnknownMode returns it, has no meaning.
+func UnknownModeMessage(value string) string {
+	return fmt.Sprintf("annotation %s: %s is neither %q nor %q; certificates are merged (correct it)", ModeAnnotation, value, modeMerge, modeReplace)
+}
+
+// combining returns combine, as the annotation of o has it: with "replace", a caBundle gets the certificates of the source in their order,
+// but for those that combine does not let in although they have not expired. Where there are none, combine says what stays.
+func (o Object) combining(combine Combine) Combine {
+	if !Replaces(o.Annotations) {
+		return combine
+	}
+	return func(now time.Time, existing, source Bundle) Bundle {
+		trusted := combine(now, Bundle{}, source)
+		left := source.without(func(c *x509.Certificate) bool { return !trusted.Holds(c) && !now.After(c.NotAfter) })
+		if left.Unexpired(now).Empty() {
+			return combine(now, existing, source)
+		}
+		return left
+	}
+}
