@@ -3,13 +3,11 @@ package field
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"fmt"
 	"strings"
 	"testing"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -185,102 +183,29 @@ func TestTwoWebhooksOfOneName(t *testing.T) {
 	})
 }
 
-// conversionGone is the CRD of playground.NewCRD without its conversion webhook, as an applier has it.
-const conversionGone = `
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata:
-  name: %[1]s.%[1]s.example.com
-spec:
-  group: %[1]s.example.com
-  names: {plural: %[1]s, singular: %[1]sx, kind: K%[1]s, listKind: K%[1]sList}
-  scope: Cluster
-  versions:
-  - {name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}
-  - {name: v1beta1, served: true, storage: false, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}
-  conversion:
-    strategy: %[2]s
-`
-
-// conversionThere is what conversionGone has beside that before.
-const conversionThere = `
-    webhook:
-      conversionReviewVersions: [v1]
-      clientConfig: {service: {namespace: default, name: webhook, path: /convert}}
-`
-
-// "CRDs with CA bundle injected by cainjector cannot be upgraded to version without webhook conversion via SSA"
-// (cert-manager/cert-manager#4838). Two entries of its own are left, under either of the names that it has had.
-func TestCRDCannotBeUpgradedToAVersionWithoutConversion(t *testing.T) {
+// A configuration that was made before Kubernetes 1.22, by admissionregistration.k8s.io/v1beta1, may have two webhooks of one name, and may be
+// updated still. No policy can tell them apart: the resync fills each by its place, and takes nothing away.
+func TestTwoWebhooksOfOneNameFromFormerDays(t *testing.T) {
 	eachWay(t, func(t *testing.T, f *field) {
-		for name, test := range map[string]struct{ holds, manager string }{
-			"goneold":   {"ca", "cainjector"},
-			"gonenew":   {"ca", "cert-manager-cainjector"},
-			"gonestale": {"foreign", "cainjector"}, // caject has something to write as well
-		} {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				cas := map[string][]byte{"ca": playground.NewCA("gone"), "foreign": playground.NewCA("gone before")}
-				there := fmt.Sprintf(conversionGone, name, "Webhook") + conversionThere
-				f.kubectl(t, there, "apply", "--server-side", "-f", "-")
-				crd := &apiextensionsv1.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{Name: name + "." + name + ".example.com"}}
-				t.Cleanup(func() { _ = f.Client.Delete(context.WithoutCancel(t.Context()), crd) })
-				f.injectAsCainjector(t, crd, cas[test.holds], test.manager)
-
-				// caject comes to know of it.
-				f.create(t, playground.NewSecret(trial.Namespace, name, cas["ca"]))
-				f.kubectl(t, "", "annotate", "crd", crd.Name, "cert-manager.io/inject-ca-from-secret="+trial.Namespace+"/"+name)
-				if test.holds == "ca" {
-					f.filled(t, crd, cas["ca"])
-				} else {
-					f.filled(t, crd, bundle(test.holds+" ca", cas))
-				}
-				eventually(t, "take over", func(ctx context.Context) error {
-					if err := f.Client.Get(ctx, client.ObjectKeyFromObject(crd), crd); err != nil {
-						return err
-					}
-					for _, entry := range crd.ManagedFields {
-						if entry.Manager == test.manager {
-							return fmt.Errorf("%s has an entry by %s: %s", entry.Manager, entry.Operation, entry.FieldsV1.GetRawString())
-						}
-					}
-					return nil
-				})
-				f.kubectl(t, fmt.Sprintf(conversionGone, name, "None"), "apply", "--server-side", "-f", "-")
-				if err := f.Client.Get(t.Context(), client.ObjectKeyFromObject(crd), crd); err != nil {
-					t.Fatal(err)
-				}
-				if crd.Spec.Conversion.Webhook != nil || crd.Spec.Conversion.Strategy != apiextensionsv1.NoneConverter {
-					t.Errorf("its conversion is %+v", crd.Spec.Conversion)
-				}
-			})
+		cas := map[string][]byte{"ca": playground.NewCA("former"), "foreign": playground.NewCA("former foreign")}
+		f.create(t, playground.NewSecret(trial.Namespace, "former", cas["ca"]))
+		object := playground.NewValidating("former", 3, playground.FromSecret(trial.Namespace, "former"))
+		setWebhooks(object, []one{{"a", "foreign"}, {"a", ""}, {"b", ""}}, cas)
+		object.TypeMeta = metav1.TypeMeta{APIVersion: "admissionregistration.k8s.io/v1", Kind: "ValidatingWebhookConfiguration"}
+		object.UID, object.CreationTimestamp = "former", metav1.Now()
+		fail, equivalent := admissionregistrationv1.Fail, admissionregistrationv1.Equivalent
+		seconds, everything := int32(10), &metav1.LabelSelector{}
+		for i := range object.Webhooks { // what defaulting adds before something is stored
+			w := &object.Webhooks[i]
+			w.FailurePolicy, w.MatchPolicy, w.TimeoutSeconds, w.NamespaceSelector, w.ObjectSelector = &fail, &equivalent, &seconds, everything, everything
 		}
+		if err := f.Control.PutStored(t.Context(), "validatingwebhookconfigurations/former", object); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = f.Client.Delete(context.WithoutCancel(t.Context()), object) })
+		want := []one{{"a", "foreign ca"}, {"a", "ca"}, {"b", "ca"}}
+		f.holdsEach(t, object, want, cas)
+		f.kubectl(t, "", "annotate", "validatingwebhookconfiguration", "former", "example.com/touched=yes")
+		f.holdsEach(t, object, want, cas)
 	})
-}
-
-// injectAsCainjector writes ca into crd by Update and by Apply, as cainjector does with its feature gate ServerSideApply off and on.
-func (f *field) injectAsCainjector(t *testing.T, crd *apiextensionsv1.CustomResourceDefinition, ca []byte, manager string) {
-	t.Helper()
-	eventually(t, "inject", func(ctx context.Context) error {
-		if err := f.Client.Get(ctx, client.ObjectKeyFromObject(crd), crd); err != nil {
-			return err
-		}
-		crd.Spec.Conversion.Webhook.ClientConfig.CABundle = ca
-		return f.Client.Update(ctx, crd, client.FieldOwner(manager))
-	})
-	apply := fmt.Sprintf(`{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":%q},`+
-		`"spec":{"conversion":{"webhook":{"clientConfig":{"caBundle":%q}}}}}`, crd.Name, base64.StdEncoding.EncodeToString(ca))
-	f.kubectl(t, apply, "apply", "--server-side", "--field-manager="+manager, "-f", "-")
-	if err := f.Client.Get(t.Context(), client.ObjectKeyFromObject(crd), crd); err != nil {
-		t.Fatal(err)
-	}
-	entries := 0
-	for _, entry := range crd.ManagedFields {
-		if entry.Manager == manager {
-			entries++
-		}
-	}
-	if entries != 2 {
-		t.Fatalf("%s has %d entries: %v", manager, entries, crd.ManagedFields)
-	}
 }
