@@ -35,7 +35,8 @@ func (o *oneLease) Update(_ context.Context, lease *coordinationv1.Lease, _ meta
 
 func TestWhoOwnsTheLease(t *testing.T) {
 	account := metav1.OwnerReference{APIVersion: "v1", Kind: "ServiceAccount", Name: "caject", UID: "2"}
-	former := metav1.OwnerReference{APIVersion: "v1", Kind: "ServiceAccount", Name: "caject", UID: "1"}
+	former := account
+	former.UID = "1"
 	tests := map[string]struct {
 		there []metav1.OwnerReference // of the Lease that is there already
 		fails int                     // how often it cannot be told who owns it
@@ -51,7 +52,7 @@ func TestWhoOwnsTheLease(t *testing.T) {
 	}
 	for sentence, test := range tests {
 		t.Run(sentence, func(t *testing.T) {
-			api, asked := &oneLease{}, 0
+			api, asked := &oneLease{stored: &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{OwnerReferences: test.there}}}, 0
 			lock := &resourcelock.LeaseLock{Client: &owned{LeasesGetter: api, owner: func(context.Context) (*metav1.OwnerReference, error) {
 				if asked++; asked <= test.fails {
 					return nil, errors.New("not now")
@@ -62,11 +63,8 @@ func TestWhoOwnsTheLease(t *testing.T) {
 				if err := lock.Create(t.Context(), resourcelock.LeaderElectionRecord{}); err != nil {
 					t.Fatal(err)
 				}
-			} else {
-				api.stored = &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{OwnerReferences: test.there}}
-				if _, _, err := lock.Get(t.Context()); err != nil {
-					t.Fatal(err)
-				}
+			} else if _, _, err := lock.Get(t.Context()); err != nil {
+				t.Fatal(err)
 			}
 			var got [][]metav1.OwnerReference
 			for range test.want {
@@ -78,8 +76,8 @@ func TestWhoOwnsTheLease(t *testing.T) {
 			if diff := cmp.Diff(test.want, got); diff != "" || asked != test.asked {
 				t.Errorf("asked %d times: %s", asked, diff)
 			}
-			if holder := api.stored.Spec.HolderIdentity; holder == nil || *holder != "a" {
-				t.Errorf("it is held by %v", holder)
+			if holder := api.stored.Spec.HolderIdentity; *holder != "a" {
+				t.Errorf("it is held by %s", *holder)
 			}
 		})
 	}

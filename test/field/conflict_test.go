@@ -13,8 +13,8 @@ import (
 	"github.com/caject/caject/test/trial"
 )
 
-// manifest returns object as somebody applies it, with caBundle in each of its fields; an empty one leaves the fields out.
-func manifest(t *testing.T, object client.Object, kind schema.GroupVersionKind, caBundle string) string {
+// manifestOf returns object as somebody applies it, with caBundle in each of its fields; an empty one leaves the fields out.
+func manifestOf(t *testing.T, object client.Object, kind schema.GroupVersionKind, caBundle string) string {
 	t.Helper()
 	object = object.DeepCopyObject().(client.Object)
 	object.GetObjectKind().SetGroupVersionKind(kind)
@@ -42,7 +42,7 @@ func TestApplyFailedWithConflicts(t *testing.T) {
 	eachWay(t, func(t *testing.T, f *field) {
 		ca := playground.NewCA("conflict")
 		object := playground.NewValidating("conflict", 19, playground.FromSecret(trial.Namespace, "conflict"))
-		text := manifest(t, object, validatingKind, "\n")
+		text := manifestOf(t, object, validatingKind, "\n")
 		f.kubectl(t, text, "apply", "--server-side", "-f", "-")
 		t.Cleanup(func() { _ = f.Client.Delete(context.WithoutCancel(t.Context()), object) })
 
@@ -78,12 +78,12 @@ func TestUnableToLoadRootCertificates(t *testing.T) {
 			if name == "rootreplace" {
 				first = []string{"create"}
 			}
-			f.kubectl(t, manifest(t, crd, crdKind, "\n"), append(first, "-f", "-")...)
+			f.kubectl(t, manifestOf(t, crd, crdKind, "\n"), append(first, "-f", "-")...)
 			t.Cleanup(func() { _ = f.Client.Delete(context.WithoutCancel(t.Context()), crd) })
 			f.filled(t, crd, ca)
 			next := playground.NewCRD(name, crd.Annotations)
 			next.Labels = map[string]string{"version": "2"}
-			f.kubectl(t, manifest(t, next, crdKind, "\n"), append(way, "-f", "-")...)
+			f.kubectl(t, manifestOf(t, next, crdKind, "\n"), append(way, "-f", "-")...)
 			f.filled(t, crd, ca)
 			if crd.Labels["version"] != "2" {
 				t.Errorf("%s: it was not applied", name)
@@ -100,7 +100,7 @@ func TestEveryDeployOverwrites(t *testing.T) {
 		f.create(t, playground.NewSecret(trial.Namespace, "diff", ca))
 		for name, caBundle := range map[string]string{"diffabsent": "", "diffplaceholder": "\n"} {
 			object := playground.NewValidating(name, 2, playground.FromSecret(trial.Namespace, "diff"))
-			text := manifest(t, object, validatingKind, caBundle)
+			text := manifestOf(t, object, validatingKind, caBundle)
 			f.kubectl(t, text, "apply", "--server-side", "-f", "-")
 			t.Cleanup(func() { _ = f.Client.Delete(context.WithoutCancel(t.Context()), object) })
 			f.filled(t, object, ca)

@@ -62,7 +62,7 @@ func TestCRDCannotBeUpgradedToAVersionWithoutConversion(t *testing.T) {
 				if test.holds == "ca" {
 					f.filled(t, crd, cas["ca"])
 				} else {
-					f.filled(t, crd, bundle(test.holds+" ca", cas))
+					f.filled(t, crd, bundleOf(test.holds+" ca", cas))
 				}
 				f.ownsNothing(t, crd, test.manager)
 				f.kubectl(t, fmt.Sprintf(conversionGone, name, "None"), "apply", "--server-side", "-f", "-")
