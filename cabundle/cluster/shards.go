@@ -3,13 +3,10 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"strings"
 
-	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -39,16 +36,8 @@ func (s *Shards) Identity(ctx context.Context) (identity shards.Identity, err er
 	default:
 		return shards.Identity{}, fmt.Errorf("read the namespace %s: %w", metav1.NamespaceSystem, err)
 	}
-	review := &authenticationv1.SelfSubjectReview{}
-	if err := s.client.Create(ctx, review); err != nil {
-		if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
-			return identity, nil
-		}
-		return shards.Identity{}, fmt.Errorf("ask who we are: %w", err)
-	}
-	user := review.Status.UserInfo
-	if name, ok := strings.CutPrefix(user.Username, "system:serviceaccount:"+s.namespace+":"); ok && user.UID != "" {
-		identity.Owner = &metav1.OwnerReference{APIVersion: "v1", Kind: "ServiceAccount", Name: name, UID: types.UID(user.UID)}
+	if identity.Owner, err = Account(ctx, s.client, s.namespace); err != nil {
+		return shards.Identity{}, err
 	}
 	return identity, nil
 }

@@ -21,9 +21,11 @@ const (
 	// policyFieldManager is the name under which caject has a target admitted again without its own webhook being called: the
 	// chart's match conditions leave it out. It never owns anything, for nothing is applied under it.
 	policyFieldManager = "caject-policy"
-	// CainjectorFieldManager is the name under which cert-manager's cainjector writes.
-	CainjectorFieldManager = "cert-manager-cainjector"
 )
+
+// CainjectorFieldManagers returns the names under which cert-manager's cainjector writes, and has written in former versions
+// (cert-manager/cert-manager#4838). An object may have entries of both, and of each one by Update and one by Apply.
+func CainjectorFieldManagers() []string { return []string{"cert-manager-cainjector", "cainjector"} }
 
 // metadataOnly asks the API server to answer with the object's metadata alone.
 const metadataOnly = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"

@@ -65,6 +65,9 @@ type Options struct {
 	RetryPeriod time.Duration
 	// Events, if set, records on the Lease who began and ceased to lead.
 	Events resourcelock.EventRecorder
+	// Owner, if set, says what the garbage collector is to remove the Lease with; nil if nothing. It is asked before the first write,
+	// and again before the next one if that fails.
+	Owner func(context.Context) (*metav1.OwnerReference, error)
 }
 
 // Lead takes part in an election, and knows how it stands. It is a runnable of controller-runtime's manager.
@@ -89,7 +92,7 @@ func New(o Options, config *rest.Config, httpClient *http.Client) (*Lead, error)
 	}
 	return newLead(o, &resourcelock.LeaseLock{
 		LeaseMeta:  metav1.ObjectMeta{Namespace: o.Lease.Namespace, Name: o.Lease.Name},
-		Client:     leases,
+		Client:     &owned{LeasesGetter: leases, owner: o.Owner},
 		LockConfig: resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID()), EventRecorder: o.Events},
 	})
 }

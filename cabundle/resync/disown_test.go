@@ -99,7 +99,9 @@ func TestAnotherReplicaDisownsFirst(t *testing.T) {
 func TestTakingOverFromCainjectorHappensOnce(t *testing.T) {
 	owned := []metav1.ManagedFieldsEntry{
 		{Manager: "helm", FieldsV1: metav1.NewFieldsV1(`{"f:webhooks":{}}`)},
-		{Manager: cluster.CainjectorFieldManager, FieldsV1: caBundleOf(target.Kind)},
+		{Manager: "cert-manager-cainjector", Operation: metav1.ManagedFieldsOperationUpdate, FieldsV1: caBundleOf(target.Kind)},
+		{Manager: "cert-manager-cainjector", Operation: metav1.ManagedFieldsOperationApply, FieldsV1: caBundleOf(target.Kind)},
+		{Manager: "cainjector", FieldsV1: caBundleOf(target.Kind)},
 	}
 	comes := func(r *rig) {
 		r.targets.edit(target, func(o metav1.Object) { o.SetManagedFields(owned) })
@@ -132,4 +134,25 @@ func TestTakingOverFromCainjectorHappensOnce(t *testing.T) {
 			t.Error("a takeover that fails counts as one:", diff)
 		}
 	}, caOne)
+}
+
+// TestTakingOverWhatAdmissionFills: what admission writes changes the value, and leaves the owners as they are.
+func TestTakingOverWhatAdmissionFills(t *testing.T) {
+	rigged(t, Options{Webhook: true}, func(t *testing.T, r *rig) {
+		r.targets.make(crd, secret)
+		r.targets.edit(crd, func(o metav1.Object) {
+			o.SetManagedFields([]metav1.ManagedFieldsEntry{
+				{Manager: "kubectl", FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:group":{}}}`)},
+				{Manager: "cainjector", Operation: metav1.ManagedFieldsOperationUpdate, FieldsV1: caBundleOf(crd.Kind)},
+				{Manager: "cainjector", Operation: metav1.ManagedFieldsOperationApply, FieldsV1: caBundleOf(crd.Kind)},
+			})
+		})
+		r.targets.webhook = func(cabundle.Target) []byte { return caOne }
+		r.show(crd)
+		r.work(t)
+		r.expectOf(t, crd, caOne)
+		if diff := cmp.Diff([]string{"kubectl"}, r.targets.owners(crd)); diff != "" || r.targets.readmits != 1 || r.targets.disowns != 1 || r.targets.patches > 0 {
+			t.Errorf("after %d admissions, %d removals and %d patches: %s", r.targets.readmits, r.targets.disowns, r.targets.patches, diff)
+		}
+	})
 }

@@ -128,7 +128,7 @@ func recent(s *state, source ledger.Reading) bool {
 func (r *Resync) owners(object cabundle.Object, s *state) []string {
 	injectors := []string{cluster.FieldManager}
 	if !s.takenOver {
-		injectors = append(injectors, cluster.CainjectorFieldManager)
+		injectors = append(injectors, cluster.CainjectorFieldManagers()...)
 	}
 	if len(cabundle.Disown(object.Managers, injectors...)) == 0 {
 		return nil

@@ -99,8 +99,11 @@ func (r *Resync) write(ctx context.Context, target cabundle.Target, s *state, f 
 		}
 		if object, byPolicy, ok := r.readmit(ctx, target, s.seen.ref, f.source, policy); ok {
 			s.contest = contest
-			f.version = version(object, s.seen.ref)
+			f.version, f.written = version(object, s.seen.ref), true
 			r.injected(ctx, target, s.seen.ref, viaOf(s, f.source, byPolicy))
+			if len(f.disown) > 0 {
+				r.disown(ctx, target, s, f, object)
+			}
 			return
 		}
 	}
@@ -126,6 +129,11 @@ func (r *Resync) patch(ctx context.Context, target cabundle.Target, s *state, f 
 			r.event(target, s.seen.uid, corev1.EventTypeWarning, publish.DroppedReason, cabundle.DroppedMessage(f.dropped))
 		}
 	}
+	r.disown(ctx, target, s, f, stored)
+}
+
+// disown removes the injectors that f found, and caject itself, from the owners of stored, which is what was read or written last.
+func (r *Resync) disown(ctx context.Context, target cabundle.Target, s *state, f *found, stored cabundle.Object) {
 	injectors := f.disown
 	if len(injectors) == 0 {
 		injectors = []string{cluster.FieldManager}
@@ -146,7 +154,7 @@ func (r *Resync) patch(ctx context.Context, target cabundle.Target, s *state, f 
 }
 
 func isCainjector(manager cabundle.Manager) bool {
-	return manager.CABundle && manager.Name == cluster.CainjectorFieldManager
+	return manager.CABundle && slices.Contains(cluster.CainjectorFieldManagers(), manager.Name)
 }
 
 // overtaken reports whether a write has failed with err because somebody else has changed object since it was read. A patch of a

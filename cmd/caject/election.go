@@ -6,13 +6,14 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection"
-	"k8s.io/client-go/tools/record"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
+	"github.com/caject/caject/cabundle/cluster"
 	"github.com/caject/caject/cabundle/lead"
 )
 
@@ -73,7 +74,7 @@ func (l *leaderElection) validate(wrong *mistakes) {
 }
 
 // lead returns this process's part in the election: shared by those that serve admission, else as in cert-manager's cainjector.
-func (o *options) lead(config *rest.Config, httpClient *http.Client, events record.EventRecorder) (*lead.Lead, error) {
+func (o *options) lead(config *rest.Config, httpClient *http.Client, api *clients) (*lead.Lead, error) {
 	election := o.leaderElection
 	if !election.enabled {
 		return lead.Always(), nil
@@ -84,9 +85,12 @@ func (o *options) lead(config *rest.Config, httpClient *http.Client, events reco
 		LeaseDuration: election.leaseDuration,
 		RenewDeadline: election.renewDeadline,
 		RetryPeriod:   election.retryPeriod,
+		Owner: func(ctx context.Context) (*metav1.OwnerReference, error) {
+			return cluster.Account(ctx, api.objects, election.namespace)
+		},
 	}
 	if !o.serves() {
-		options.Mode, options.Lease.Name, options.Events = lead.Sole, cainjectorLease, events
+		options.Mode, options.Lease.Name, options.Events, options.Owner = lead.Sole, cainjectorLease, api.events, nil
 	}
 	return lead.New(options, config, httpClient)
 }

@@ -27,7 +27,7 @@ func TestWhoMayWork(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			leader, err := o.lead(&rest.Config{}, nil, nil)
+			leader, err := o.lead(&rest.Config{}, nil, &clients{})
 			if err != nil {
 				t.Fatal(err)
 			}

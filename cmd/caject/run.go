@@ -60,7 +60,7 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 
 // assemble makes the parts, each of those above it, and adds them to mgr.
 func assemble(o *options, mgr manager.Manager, api *clients) error {
-	leader, err := o.lead(mgr.GetConfig(), mgr.GetHTTPClient(), api.events)
+	leader, err := o.lead(mgr.GetConfig(), mgr.GetHTTPClient(), api)
 	if err != nil {
 		return err
 	}

@@ -94,7 +94,7 @@ func TestRoles(t *testing.T) {
 	}
 	own := []string{
 		"in default: events: create,patch",
-		"in ns: coordination.k8s.io/leases release-caject: get,update",
+		"in ns: coordination.k8s.io/leases release-caject: delete,get,update",
 		"in ns: coordination.k8s.io/leases: create",
 		"in ns: events: create,patch",
 		"in ns: secrets release-caject-ca: create,get,patch,update",
