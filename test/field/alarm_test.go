@@ -52,6 +52,7 @@ func TestAnAlarmAboutEveryCRDOfAScaffold(t *testing.T) {
 		}
 		nothing()
 		ca := playground.NewCA(source)
+		f.census.Expect(trial.Namespace+"/"+source, ca)
 		f.create(t, playground.NewSecret(trial.Namespace, source, ca))
 		nothing()
 		scaffold.Spec.Conversion = conversion

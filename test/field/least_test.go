@@ -25,6 +25,7 @@ func (f *field) filled(t *testing.T, object client.Object, want []byte) {
 func TestSignedByUnknownAuthority(t *testing.T) {
 	eachWay(t, func(t *testing.T, f *field) {
 		ca := playground.NewCA("least")
+		f.census.Expect(trial.Namespace+"/least", ca)
 		f.create(t, playground.NewSecret(trial.Namespace, "least", ca))
 		object := playground.NewValidating("least", 2, playground.FromSecret(trial.Namespace, "least"))
 		f.create(t, object)
