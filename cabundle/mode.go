@@ -13,6 +13,9 @@ const ModeAnnotation = "caject.io/inject-mode"
 
 const modeMerge, modeReplace = "merge", "replace"
 
+// DecidesInjection reports whether an annotation of a target named key says what is injected, or how.
+func DecidesInjection(key string) bool { return AsksForInjection(key) || key == ModeAnnotation }
+
 // Replaces reports whether annotations of a target ask for what the source holds now and nothing else. The chart's policies say the same
 // in CEL (caject.replaces in _cel.tpl): they leave such a target alone, for what they fill in is what was merged.
 func Replaces(annotations map[string]string) bool {

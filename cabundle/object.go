@@ -53,7 +53,7 @@ func ParseObject(kind Kind, raw []byte) Object {
 		ResourceVersion: metadata.Get("resourceVersion").String(),
 		Generation:      metadata.Get("generation").Int(),
 		Annotations: annotationsOf(metadata, func(key string) bool {
-			return AsksForInjection(key) || key == ModeAnnotation || misspeltSource.MatchString(key)
+			return DecidesInjection(key) || misspeltSource.MatchString(key)
 		}),
 		Deleting: metadata.Get("deletionTimestamp").Type == gjson.String,
 		Size:     len(raw),

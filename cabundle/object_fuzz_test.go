@@ -31,7 +31,7 @@ func FuzzParseObject(f *testing.F) {
 			t.Errorf("%d fields, but %q", len(object.Fields), object.NotInjectable)
 		}
 		for key := range object.Annotations {
-			if misspelt, _ := cabundle.MisspeltAnnotation(map[string]string{key: ""}); !cabundle.AsksForInjection(key) && misspelt == "" {
+			if misspelt, _ := cabundle.MisspeltAnnotation(map[string]string{key: ""}); !cabundle.DecidesInjection(key) && misspelt == "" {
 				t.Errorf("annotation %q is kept", key)
 			}
 		}

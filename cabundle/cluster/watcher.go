@@ -55,7 +55,7 @@ func NewWatcher(config *rest.Config, httpClient *http.Client, c clock.Clock) (*W
 }
 
 // WatchTargets returns a watch of the metadata of all objects of kind, annotated or not. Of the metadata handler gets name, UID,
-// resourceVersion, generation, deletionTimestamp and those annotations that ask for injection.
+// resourceVersion, generation, deletionTimestamp and those annotations that decide what is injected.
 func (w *Watcher) WatchTargets(kind cabundle.Kind, handler Handler[*metav1.PartialObjectMetadata]) *Watch[*metav1.PartialObjectMetadata] {
 	resource := w.metadata.Resource(kind.Resource())
 	lw := &toolscache.ListWatch{
@@ -88,7 +88,7 @@ func (w *Watcher) WatchShards(o shards.Options, handler Handler[*corev1.PodTempl
 // slimTarget keeps of a target's metadata what tells whether it needs a look. What kubectl apply keeps in an annotation can be
 // 256 KB.
 func slimTarget(object *metav1.PartialObjectMetadata) {
-	maps.DeleteFunc(object.Annotations, func(key, _ string) bool { return !cabundle.AsksForInjection(key) })
+	maps.DeleteFunc(object.Annotations, func(key, _ string) bool { return !cabundle.DecidesInjection(key) })
 	object.ObjectMeta = metav1.ObjectMeta{
 		Name:              object.Name,
 		UID:               object.UID,
