@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"gomodules.xyz/jsonpatch/v2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 
@@ -76,6 +79,23 @@ func (t *Targets) Readmit(ctx context.Context, target cabundle.Target, byPolicy 
 		return cabundle.Object{}, fmt.Errorf("patch %s: %w", target, err)
 	}
 	return parse(target.Kind, raw), nil
+}
+
+// Called reports whether the API server reaches caject's webhook when target, of a kind that is admitted and annotated, is admitted: it is
+// admitted in a dry run. Nothing is written.
+func (t *Targets) Called(ctx context.Context, target cabundle.Target) (bool, error) {
+	result := t.rest.Patch(types.MergePatchType).
+		AbsPath(path(target)...).
+		Param("fieldManager", cabundle.ProbeFieldManager).
+		Param("dryRun", metav1.DryRunAll).
+		SetHeader("Accept", metadataOnly).
+		WarningHandlerWithContext(rest.NoWarnings{}). // the answer is one
+		Body([]byte("{}")).
+		Do(ctx)
+	if err := result.Error(); err != nil {
+		return false, fmt.Errorf("patch %s in a dry run: %w", target, err)
+	}
+	return slices.ContainsFunc(result.Warnings(), func(w net.WarningHeader) bool { return w.Text == cabundle.ProbeAnswer }), nil
 }
 
 // Disown removes injectors, by field manager, from the owners of object's caBundles, so that what others apply does not conflict

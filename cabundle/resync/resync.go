@@ -69,6 +69,7 @@ type targetClient interface {
 	Get(context.Context, cabundle.Target, cluster.Freshness) (cabundle.Object, error)
 	Patch(context.Context, cabundle.Object, []jsonpatch.Operation) (cabundle.Object, error)
 	Readmit(ctx context.Context, t cabundle.Target, byPolicy bool) (cabundle.Object, error)
+	Called(context.Context, cabundle.Target) (bool, error)
 	Disown(ctx context.Context, object cabundle.Object, injectors ...string) (cabundle.Object, error)
 	Managers(context.Context, cabundle.Target) ([]cabundle.Manager, error)
 }
@@ -85,6 +86,8 @@ type Options struct {
 	Leads func() bool
 	// Webhook says that admission calls us for the kinds that are admitted.
 	Webhook bool
+	// Handshakes, if set, returns why TLS handshakes with callers fail on this replica, and what to do; empty if they do not.
+	Handshakes func() (cause, remedy string)
 	// Observe, if set, is called for each change of an object of those kinds and of those of Own, annotated or not. It must not
 	// block.
 	Observe func(cabundle.Target)
@@ -102,6 +105,7 @@ type Resync struct {
 	began     time.Time
 	queue     *work.Queue[cabundle.Target]
 	tracker   *tracker
+	webhook   *webhookWay
 	watches   []*cluster.Watch[*metav1.PartialObjectMetadata] // set before Start
 }
 
@@ -122,9 +126,12 @@ func newResync(o Options, l sourceLedger, t targetClient, e record.EventRecorder
 	if o.Observe == nil {
 		o.Observe = func(cabundle.Target) {}
 	}
+	if o.Handshakes == nil {
+		o.Handshakes = func() (string, string) { return "", "" }
+	}
 	r := &Resync{
 		options: o, ledger: l, publisher: unpublished{l}, targets: t, events: e, metrics: m, clock: c, began: c.Now(),
-		queue: work.NewQueue[cabundle.Target]("resync of targets", c),
+		queue: work.NewQueue[cabundle.Target]("resync of targets", c), webhook: newWebhookWay(),
 	}
 	r.tracker = &tracker{
 		ledger: l, publisher: unpublished{l}, queue: r.queue, clock: c, leads: o.Leads, own: r.own,
@@ -138,9 +145,10 @@ func (r *Resync) SetPublisher(p publisher) { r.publisher, r.tracker.publisher = 
 
 // Start works until ctx ends.
 func (r *Resync) Start(ctx context.Context) error {
-	var sweeping sync.WaitGroup
-	defer sweeping.Wait()
-	sweeping.Go(func() {
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	beside.Go(func() { r.followWebhook(ctx) })
+	beside.Go(func() {
 		for {
 			select {
 			case <-ctx.Done():

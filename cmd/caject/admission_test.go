@@ -21,7 +21,7 @@ func TestClientCAsThatCannotBeRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := o.server(nil); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := o.server(nil, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", file, err)
 		}
 	}
