@@ -107,7 +107,7 @@ func remedyOf(err string) string {
 	case strings.Contains(err, "remote error: ") && strings.Contains(err, "certificate"), strings.Contains(err, "unknown certificate authority"):
 		return "the caller does not trust the certificate: see that the host of webhook.url is one of --serving-names, that nothing else writes the caBundle of " +
 			"caject's own configurations, and that no proxy stands in between"
-	case strings.Contains(err, "client certificate"), strings.Contains(err, "failed to verify certificate"):
+	case strings.Contains(err, "failed to verify certificate"):
 		return "the caller's client certificate is not one of --client-ca-file"
 	}
 	return "caller and caject have no version, cipher suite or curve of TLS in common: see --tls-min-version and the FIPS settings of both"
