@@ -19,11 +19,14 @@ import (
 )
 
 const (
-	// FieldManager is the name under which caject writes.
+	// FieldManager is the name under which caject writes. Its own webhook is not called then, as the chart's match conditions say: it would only
+	// read the source once more, and what is written must not wait for a webhook that is not reached.
 	FieldManager = cabundle.FieldManager
-	// policyFieldManager is the name under which caject has a target admitted again without its own webhook being called: the
-	// chart's match conditions leave it out. It never owns anything, for nothing is applied under it.
+	// policyFieldManager is the name under which caject has a target admitted again without its own webhook being called. It never owns
+	// anything, for nothing is applied under it.
 	policyFieldManager = "caject-policy"
+	// webhookFieldManager is the one under which it has a target admitted again for its own webhook to fill. Nor does this own anything.
+	webhookFieldManager = "caject-webhook"
 	// CainjectorFieldManager is the name under which cert-manager's cainjector writes.
 	CainjectorFieldManager = "cert-manager-cainjector"
 )
@@ -66,7 +69,7 @@ func (t *Targets) Get(ctx context.Context, target cabundle.Target, freshness Fre
 // Readmit has target admitted again as it is: admission writes what it has to change, and nothing is written if that is
 // nothing. byPolicy leaves out caject's own webhook. It returns what is stored then.
 func (t *Targets) Readmit(ctx context.Context, target cabundle.Target, byPolicy bool) (cabundle.Object, error) {
-	manager := FieldManager
+	manager := webhookFieldManager
 	if byPolicy {
 		manager = policyFieldManager
 	}

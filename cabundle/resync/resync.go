@@ -165,6 +165,7 @@ func (r *Resync) Start(ctx context.Context) error {
 func (r *Resync) sourceChanged(ref cabundle.Reference) {
 	r.tracker.sourceChanged(ref)
 	r.publisher.Changed(ref)
+	r.suspectWebhook()
 }
 
 // Elected says that this replica leads from now on: it does all that it has left to the leader before.

@@ -23,7 +23,10 @@ const (
 	probeTimeout = 35 * time.Second
 	// unreachedAfter is for how long no probe must get through until somebody is told: a pod that has just become ready is called some
 	// seconds later.
-	unreachedAfter = 10 * time.Second
+	unreachedAfter = 20 * time.Second
+	// suspectEvery is how often a probe is made at most although nothing is wrong: policies may fill targets while each write of one
+	// waits for a webhook that is not reached.
+	suspectEvery = time.Minute
 )
 
 // reach is what is known of whether the API server reaches the webhook, that of any replica. The zero value is that it does. Its methods
@@ -56,8 +59,11 @@ const (
 
 // probed takes in what a probe has come to at now. tell says that this is to be told.
 func (r reach) probed(now time.Time, o outcome) (after reach, tell bool) {
-	if o == called {
+	switch {
+	case o == called:
 		return reach{}, r.said
+	case o == unknown && r.counted():
+		return r, false
 	}
 	r.failed = r.failed.Fail(now, firstProbe, longestProbe)
 	if o == notCalled && !r.said && r.failed.Lasted(now) >= unreachedAfter {
@@ -67,16 +73,18 @@ func (r reach) probed(now time.Time, o outcome) (after reach, tell bool) {
 	return r, false
 }
 
-// webhookWay is the reach of a Resync.
+// webhookWay is the reach of a Resync, and when to probe.
 type webhookWay struct {
-	missed chan struct{} // holds one if the webhook has ceased to be counted on
+	wake chan struct{} // holds one if there may be something to probe
 
-	mu     sync.Mutex // guards what follows
-	reach  reach
-	target cabundle.Target // that was not filled
+	mu        sync.Mutex // guards what follows
+	reach     reach
+	target    cabundle.Target // that was not filled
+	suspected bool            // a probe is due although the webhook is counted on
+	probed    time.Time       // when the last probe was made, or came to be due
 }
 
-func newWebhookWay() *webhookWay { return &webhookWay{missed: make(chan struct{}, 1)} }
+func newWebhookWay() *webhookWay { return &webhookWay{wake: make(chan struct{}, 1)} }
 
 func (w *webhookWay) now() reach {
 	w.mu.Lock()
@@ -92,10 +100,43 @@ func (w *webhookWay) miss(now time.Time, target cabundle.Target) {
 		w.target = target
 	}
 	w.reach = w.reach.miss(now)
+	w.waken()
+}
+
+// suspect takes in that the webhook should have been called just now: a target or a source has changed. It has not shown to be reached lately.
+func (w *webhookWay) suspect(now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if since := now.Sub(w.probed); since >= 0 && since < suspectEvery {
+		return
+	}
+	w.suspected, w.probed = true, now
+	w.waken()
+}
+
+// waken has followWebhook look. The caller holds w.mu.
+func (w *webhookWay) waken() {
 	select {
-	case w.missed <- struct{}{}:
+	case w.wake <- struct{}{}:
 	default:
 	}
+}
+
+// due reports whether there is something to probe, and after what time.
+func (w *webhookWay) due(now time.Time) (wait time.Duration, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.reach.failed.Left(now), w.suspected || !w.reach.counted()
+}
+
+// took takes in what a probe has come to at now.
+func (w *webhookWay) took(now time.Time, o outcome) (before, after reach, tell bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before = w.reach
+	w.reach, tell = before.probed(now, o)
+	w.suspected, w.probed = false, now
+	return before, w.reach, tell
 }
 
 // countsOnWebhook reports whether the webhook is expected to fill targets of a kind when they are admitted again.
@@ -114,19 +155,26 @@ func (r *Resync) missed(ctx context.Context, target cabundle.Target, right bool,
 	}
 }
 
-// followWebhook probes from each miss on until the webhook is reached, and ends with ctx.
+// suspectWebhook has the webhook probed, if this replica leads and has not done so lately.
+func (r *Resync) suspectWebhook() {
+	if r.options.Webhook && r.options.Leads() {
+		r.webhook.suspect(r.clock.Now())
+	}
+}
+
+// followWebhook probes when there is a reason to, until the webhook is reached, and ends with ctx.
 func (r *Resync) followWebhook(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-r.webhook.missed:
+		case <-r.webhook.wake:
 		}
-		for now := r.webhook.now(); !now.counted(); now = r.webhook.now() {
+		for wait, ok := r.webhook.due(r.clock.Now()); ok; wait, ok = r.webhook.due(r.clock.Now()) {
 			select {
 			case <-ctx.Done():
 				return
-			case <-r.clock.After(now.failed.Left(r.clock.Now())):
+			case <-r.clock.After(wait):
 			}
 			r.probe(ctx)
 		}
@@ -136,11 +184,8 @@ func (r *Resync) followWebhook(ctx context.Context) {
 // probe finds out whether the API server reaches the webhook, and tells if that has changed.
 func (r *Resync) probe(ctx context.Context) {
 	o := r.ask(ctx)
-	r.webhook.mu.Lock()
-	before, now := r.webhook.reach, r.clock.Now()
-	after, tell := before.probed(now, o)
-	r.webhook.reach = after
-	r.webhook.mu.Unlock()
+	now := r.clock.Now()
+	before, after, tell := r.webhook.took(now, o)
 	logger := log.FromContext(ctx)
 	switch {
 	case !tell:

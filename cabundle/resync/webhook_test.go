@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -25,20 +26,25 @@ func TestReach(t *testing.T) {
 		Told          int           // how often something is to be told
 		Wait          time.Duration // until the next probe
 	}
+	not := func(times int, after ...outcome) []outcome {
+		return append(slices.Repeat([]outcome{notCalled}, times), after...)
+	}
 	for sentence, test := range map[string]struct {
 		outcomes []outcome // of probes, each made when it is due, after one miss
 		want     result
 	}{
 		"a miss has other causes, too: a probe is due":  {nil, result{}},
-		"the first probe gets through":                  {[]outcome{called}, result{Counted: true}},
-		"a later one does":                              {[]outcome{notCalled, notCalled, called}, result{Counted: true}},
-		"none does for a moment":                        {[]outcome{notCalled, notCalled, notCalled}, result{Wait: 4 * time.Second}},
-		"none does for longer":                          {[]outcome{notCalled, notCalled, notCalled, notCalled, notCalled}, result{Said: true, Told: 1, Wait: 16 * time.Second}},
-		"it is said once":                               {[]outcome{notCalled, notCalled, notCalled, notCalled, notCalled, notCalled, notCalled}, result{Said: true, Told: 1, Wait: 64 * time.Second}},
-		"the wait is as long as it gets":                {[]outcome{notCalled, notCalled, notCalled, notCalled, notCalled, notCalled, notCalled, notCalled, notCalled}, result{Said: true, Told: 1, Wait: longestProbe}},
-		"it works again":                                {[]outcome{notCalled, notCalled, notCalled, notCalled, notCalled, called}, result{Counted: true, Told: 2}},
-		"the API server does not answer the probes":     {[]outcome{unknown, unknown, unknown, unknown, unknown, unknown}, result{Wait: 32 * time.Second}},
-		"it does not answer one, after it has answered": {[]outcome{notCalled, notCalled, notCalled, notCalled, notCalled, unknown}, result{Said: true, Told: 1, Wait: 32 * time.Second}},
+		"the first probe gets through":                  {not(0, called), result{Counted: true}},
+		"a later one does":                              {not(2, called), result{Counted: true}},
+		"none does for a moment":                        {not(5), result{Wait: 16 * time.Second}},
+		"none does for longer":                          {not(6), result{Said: true, Told: 1, Wait: 32 * time.Second}},
+		"it is said once":                               {not(7), result{Said: true, Told: 1, Wait: 64 * time.Second}},
+		"the wait is as long as it gets":                {not(9), result{Said: true, Told: 1, Wait: longestProbe}},
+		"it works again":                                {not(6, called), result{Counted: true, Told: 2}},
+		"it fails anew":                                 {append(not(6, called), not(6)...), result{Said: true, Told: 3, Wait: 32 * time.Second}},
+		"the API server does not answer the probes":     {slices.Repeat([]outcome{unknown}, 7), result{Wait: 64 * time.Second}},
+		"it does not answer one, after it has answered": {not(6, unknown), result{Said: true, Told: 1, Wait: 64 * time.Second}},
+		"nothing is known while all is well":            {not(0, called, unknown), result{Counted: true}},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			now := begin
@@ -166,7 +172,7 @@ func TestAMissWithAnotherCauseSaysNothing(t *testing.T) {
 		f.rotate(t) // the webhook fills in something else
 		f.pass(time.Hour)
 		f.expectLogged(t, "reach", 0)
-		if probes := len(f.targets.probed()); !f.countsOnWebhook(crd.Kind) || probes == 0 || probes > 2*many {
+		if probes := len(f.targets.probed()); !f.countsOnWebhook(crd.Kind) || probes == 0 || probes > 2*many+1 {
 			t.Errorf("after %d probes it is %+v", probes, f.webhook.now())
 		}
 	})
@@ -190,6 +196,56 @@ func TestAProbeThatIsNotAnswered(t *testing.T) {
 		f.pass(time.Hour)
 		f.expectLogged(t, "reach", 0)
 		f.expectUnreached(t, 0)
+	})
+}
+
+// TestAPolicyFillsAndTheWebhookIsNotReached is about targets that need nothing of the webhook, while whoever writes one waits for it.
+func TestAPolicyFillsAndTheWebhookIsNotReached(t *testing.T) {
+	for sentence, test := range map[string]struct {
+		leads  bool
+		change func(*testing.T, *followed)
+		said   int
+	}{
+		"a target changes":      {true, func(_ *testing.T, f *followed) { f.targets.reconfigure(crdNamed(0)); f.changed(crdNamed(0)) }, 1},
+		"a source changes":      {true, func(t *testing.T, f *followed) { f.sources.set(secret, caTwo); f.tick(t, secret) }, 1},
+		"nothing changes":       {true, func(*testing.T, *followed) {}, 0},
+		"a target is listed":    {true, func(_ *testing.T, f *followed) { f.show(crdNamed(0)) }, 0},
+		"another replica leads": {false, func(_ *testing.T, f *followed) { f.targets.reconfigure(crdNamed(0)); f.changed(crdNamed(0)) }, 0},
+		"the webhook is not called for the kind": {true, func(_ *testing.T, f *followed) {
+			f.targets.reconfigure(target)
+			f.changed(target)
+		}, 0},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			following(t, Options{}, func(t *testing.T, f *followed) {
+				f.pass(suspectEvery)
+				before := len(f.targets.probed())
+				f.leads = test.leads
+				f.targets.serve(nil, 0)
+				test.change(t, f)
+				f.pass(time.Minute)
+				f.expectLogged(t, "does not reach the webhook", test.said)
+				if probed := len(f.targets.probed()) > before; probed != (test.said > 0) {
+					t.Errorf("probed with %s", f.targets.probed()[before:])
+				}
+			})
+		})
+	}
+}
+
+func TestTheWebhookIsProbedNowAndThenOnly(t *testing.T) {
+	following(t, Options{}, func(t *testing.T, f *followed) {
+		f.pass(suspectEvery)
+		before := len(f.targets.probed())
+		for range 300 {
+			f.targets.reconfigure(crdNamed(0))
+			f.changed(crdNamed(0))
+			f.pass(time.Second)
+		}
+		if probes := len(f.targets.probed()) - before; probes != 5 {
+			t.Errorf("%d probes in five minutes of changes", probes)
+		}
+		f.expectLogged(t, "reach", 0)
 	})
 }
 
