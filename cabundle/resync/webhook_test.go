@@ -273,3 +273,15 @@ func TestATargetIsProbedThatIsThere(t *testing.T) {
 		}
 	})
 }
+
+func TestATargetThatIsGivenUpIsNoMiss(t *testing.T) {
+	following(t, Options{}, func(t *testing.T, f *followed) {
+		ended, cancel := context.WithCancel(f.ctx)
+		cancel()
+		f.missed(ended, crd, false, context.DeadlineExceeded)
+		f.missed(f.ctx, crd, false, errors.New("somebody else has changed it"))
+		if !f.countsOnWebhook(crd.Kind) {
+			t.Error("the webhook is not counted on")
+		}
+	})
+}
