@@ -149,9 +149,12 @@ func (f *field) closed(t *testing.T, way playground.Way, cause string) {
 	f.Replicas.SetWay(way)
 	f.rotate(t, source, all, "the way has just been closed")
 	f.says(t, unreached)
-	if f.logged(cause) == 0 {
-		t.Errorf("the log does not say %q", cause)
-	}
+	within(t, noticed, "say why", func(context.Context) error {
+		if f.logged(cause) == 0 {
+			return fmt.Errorf("no log has %q", cause)
+		}
+		return nil
+	})
 	f.served(t, "caject_webhook_unreached", true)
 	f.rotate(t, source, all, "the way is closed")
 	f.Replicas.SetWay(playground.Open)
@@ -199,6 +202,11 @@ func TestTheAPIServerSpeaksOlderTLS(t *testing.T) {
 	f.closed(t, playground.OldTLS, "client offered only unsupported versions")
 	if f.sum(t, "caject_webhook_failed_handshakes_total") == 0 {
 		t.Error("no failed handshake is counted")
+	}
+	for _, replica := range f.Replicas.All() {
+		if n := replica.Logged("TLS handshakes of callers fail"); n > 1 {
+			t.Errorf("it is said %d times", n)
+		}
 	}
 }
 
