@@ -33,7 +33,9 @@ const (
 // are pure.
 type reach struct {
 	failed setback.Setback // begun by a target that was not filled, and goes on with probes that did not get through
-	said   bool            // it was told that the webhook is not reached
+	// since is when the first of the probes in a row was that the API server has answered, and that did not get through; zero if there is none.
+	since time.Time
+	said  bool // it was told that the webhook is not reached
 }
 
 // counted reports whether the webhook is counted on.
@@ -66,7 +68,13 @@ func (r reach) probed(now time.Time, o outcome) (after reach, tell bool) {
 		return r, false
 	}
 	r.failed = r.failed.Fail(now, firstProbe, longestProbe)
-	if o == notCalled && !r.said && r.failed.Lasted(now) >= unreachedAfter {
+	switch {
+	case r.said:
+	case o == unknown:
+		r.since = time.Time{}
+	case r.since.IsZero():
+		r.since = now
+	case now.Sub(r.since) >= unreachedAfter:
 		r.said = true
 		return r, true
 	}
@@ -198,7 +206,7 @@ func (r *Resync) probe(ctx context.Context) {
 		logger.Info("The API server does not reach the webhook; resync writes CRDs and APIServices by itself until it does",
 			"cause", cause, "remedy", remedy)
 	default:
-		logger.Info("The API server reaches the webhook again", "after", before.failed.Lasted(now).Round(time.Second).String())
+		logger.Info("The API server reaches the webhook again", "after", now.Sub(before.since).Round(time.Second).String())
 	}
 }
 

@@ -44,6 +44,7 @@ func TestReach(t *testing.T) {
 		"it fails anew":                                 {append(not(6, called), not(6)...), result{Said: true, Told: 3, Wait: 32 * time.Second}},
 		"the API server does not answer the probes":     {slices.Repeat([]outcome{unknown}, 7), result{Wait: 64 * time.Second}},
 		"it does not answer one, after it has answered": {not(6, unknown), result{Said: true, Told: 1, Wait: 64 * time.Second}},
+		"it begins anew after an outage":                {append(not(4, unknown, unknown, unknown), notCalled), result{Wait: longestProbe}},
 		"nothing is known while all is well":            {not(0, called, unknown), result{Counted: true}},
 	} {
 		t.Run(sentence, func(t *testing.T) {

@@ -7,21 +7,17 @@ import "time"
 
 // Setback is what is known of something that has failed. The zero value is that of something that has not. Its methods are pure.
 type Setback struct {
-	began time.Time     // when the first of the failures in a row was
-	last  time.Time     // when the last one was
-	wait  time.Duration // from the last one until it is tried again
+	last time.Time     // when the last failure was; zero if there was none
+	wait time.Duration // from then until it is tried again
 }
 
 // Fail returns the Setback after one more failure at now. The first wait is first; it doubles up to longest.
 func (s Setback) Fail(now time.Time, first, longest time.Duration) Setback {
-	if s.None() {
-		return Setback{began: now, last: now, wait: min(first, longest)}
-	}
-	return Setback{began: s.began, last: now, wait: min(max(2*s.wait, first), longest)}
+	return Setback{last: now, wait: min(max(2*s.wait, first), longest)}
 }
 
 // None reports whether there was no failure.
-func (s Setback) None() bool { return s.began.IsZero() }
+func (s Setback) None() bool { return s.last.IsZero() }
 
 // Left returns how long it is until it is tried again; 0 or less if that is now. It is never more than the wait: if the clock has gone back,
 // nobody knows how much of it is over, and that is now, too.
@@ -30,12 +26,4 @@ func (s Setback) Left(now time.Time) time.Duration {
 		return 0
 	}
 	return s.wait - now.Sub(s.last)
-}
-
-// Lasted returns for how long it has failed by now.
-func (s Setback) Lasted(now time.Time) time.Duration {
-	if s.None() {
-		return 0
-	}
-	return now.Sub(s.began)
 }
