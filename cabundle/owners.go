@@ -14,6 +14,13 @@ import (
 // FieldManager is the name under which caject writes: LastManager never names it.
 const FieldManager = "caject"
 
+// A dry run under the field manager ProbeFieldManager asks whether the API server reaches caject's webhook, whichever replica it calls: the
+// webhook answers with the warning ProbeAnswer, which the API server passes on.
+const (
+	ProbeFieldManager = "caject-probe"
+	ProbeAnswer       = "caject was called"
+)
+
 // Manager is an entry of metadata.managedFields.
 type Manager struct {
 	Name      string

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tidwall/gjson"
 	"golang.org/x/sync/semaphore"
 	"gomodules.xyz/jsonpatch/v2"
 	admissionv1 "k8s.io/api/admission/v1"
@@ -77,6 +78,9 @@ func (i *Injector) Handle(ctx context.Context, req admission.Request) (response 
 	if req.Operation != admissionv1.Create && req.Operation != admissionv1.Update {
 		return admission.Allowed("")
 	}
+	if probes(req) {
+		return admission.Allowed("").WithWarnings(cabundle.ProbeAnswer)
+	}
 	target := cabundle.Target{Kind: kind, Name: req.Name}
 	// controller-runtime would answer a panic with "denied", which failurePolicy: Ignore does not cover.
 	defer func() {
@@ -103,6 +107,11 @@ func (i *Injector) Handle(ctx context.Context, req admission.Request) (response 
 		response.Warnings = append(response.Warnings, "caject: "+remark)
 	}
 	return response
+}
+
+// probes reports whether req only asks whether caject is called.
+func probes(req admission.Request) bool {
+	return gjson.GetBytes(req.Options.Raw, "fieldManager").String() == cabundle.ProbeFieldManager && req.DryRun != nil && *req.DryRun
 }
 
 // answer is what to change in an object, and what to say of it.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -428,6 +429,34 @@ func BenchmarkInjector(b *testing.B) {
 				if got := injector.Handle(b.Context(), r); len(got.Patches) != 1 {
 					b.Fatal(got)
 				}
+			}
+		})
+	}
+}
+
+// TestInjectorAnswersAProbe is about a dry run by which caject asks whether it is called.
+func TestInjectorAnswersAProbe(t *testing.T) {
+	for sentence, test := range map[string]struct {
+		options string
+		dryRun  bool
+		answers bool
+	}{
+		"a probe":                            {`{"fieldManager":"caject-probe","dryRun":["All"]}`, true, true},
+		"somebody else's dry run":            {`{"fieldManager":"kubectl","dryRun":["All"]}`, true, false},
+		"somebody writes as the probe does":  {`{"fieldManager":"caject-probe"}`, false, false},
+		"a request without options":          {``, true, false},
+		"options that are no JSON":           {`{"fieldManager":`, true, false},
+		"an object that caject admits again": {`{"fieldManager":"caject"}`, false, false},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			source := &fakeSource{ca: newCA}
+			injector, _ := newInjector(source)
+			r := request(t, cabundle.CustomResourceDefinition, crd(annotated, nil), nil)
+			r.Options.Raw, r.DryRun = []byte(test.options), &test.dryRun
+			response := injector.Handle(t.Context(), r)
+			answers := slices.Contains(response.Warnings, cabundle.ProbeAnswer)
+			if !response.Allowed || answers != test.answers || (len(source.asked) == 0) != test.answers || (len(response.Patches) == 0) != test.answers {
+				t.Errorf("answered %+v, after reading %v", response, source.asked)
 			}
 		})
 	}

@@ -104,7 +104,7 @@ func TestServerTLS(t *testing.T) {
 	stranger, _ := selfSigned(t, "stranger")
 	clientCAs := x509.NewCertPool()
 	clientCAs.AppendCertsFromPEM(knownCA)
-	strict, old := ServerOptions{ClientCAs: clientCAs}, ServerOptions{MinTLSVersion: tls.VersionTLS12}
+	strict, modern := ServerOptions{ClientCAs: clientCAs}, ServerOptions{MinTLSVersion: tls.VersionTLS13}
 	tests := map[string]struct {
 		options ServerOptions
 		version uint16
@@ -112,18 +112,18 @@ func TestServerTLS(t *testing.T) {
 		header  string
 		status  int
 	}{
-		"TLS 1.3":                                       {ServerOptions{}, tls.VersionTLS13, nil, "", 200},
-		"TLS 1.2 by default":                            {ServerOptions{}, tls.VersionTLS12, nil, "", 0},
-		"TLS 1.2 where that is enough":                  {old, tls.VersionTLS12, nil, "", 200},
-		"TLS 1.3 where 1.2 is enough":                   {old, tls.VersionTLS13, nil, "", 200},
-		"TLS 1.1 where 1.2 is enough":                   {old, tls.VersionTLS11, nil, "", 0},
-		"large headers":                                 {ServerOptions{}, tls.VersionTLS13, nil, strings.Repeat("x", 100<<10), 200},
-		"huge headers":                                  {ServerOptions{}, tls.VersionTLS13, nil, strings.Repeat("x", 2<<20), 431},
+		"TLS 1.3":                         {ServerOptions{}, tls.VersionTLS13, nil, "", 200},
+		"TLS 1.2":                         {ServerOptions{}, tls.VersionTLS12, nil, "", 200},
+		"TLS 1.1":                         {ServerOptions{}, tls.VersionTLS11, nil, "", 0},
+		"TLS 1.3 where that is asked for": {modern, tls.VersionTLS13, nil, "", 200},
+		"TLS 1.2 where 1.3 is asked for":  {modern, tls.VersionTLS12, nil, "", 0},
+		"large headers":                   {ServerOptions{}, tls.VersionTLS13, nil, strings.Repeat("x", 100<<10), 200},
+		"huge headers":                    {ServerOptions{}, tls.VersionTLS13, nil, strings.Repeat("x", 2<<20), 431},
 		"a client certificate that nobody asks for":     {ServerOptions{}, tls.VersionTLS13, &known, "", 200},
 		"client CAs, no certificate":                    {strict, tls.VersionTLS13, nil, "", 403},
 		"client CAs, a certificate":                     {strict, tls.VersionTLS13, &known, "", 200},
 		"client CAs, a certificate of another":          {strict, tls.VersionTLS13, &stranger, "", 0},
-		"client CAs, a certificate of another, TLS 1.2": {ServerOptions{ClientCAs: clientCAs, MinTLSVersion: tls.VersionTLS12}, tls.VersionTLS12, &stranger, "", 0},
+		"client CAs, a certificate of another, TLS 1.2": {strict, tls.VersionTLS12, &stranger, "", 0},
 	}
 	for sentence, test := range tests {
 		t.Run(sentence, func(t *testing.T) {
@@ -139,6 +139,45 @@ func TestServerTLS(t *testing.T) {
 				t.Errorf("status %d, %v", status, err)
 			}
 		})
+	}
+}
+
+// TestAPIServersInFIPSMode are callers that offer what FIPS 140-3 allows, and the oldest of them TLS 1.2 alone. The suites and curves are those
+// of Go's FIPS 140-3 mode.
+func TestAPIServersInFIPSMode(t *testing.T) {
+	_, address, trust, _ := startServer(t, ServerOptions{DrainTime: time.Millisecond})
+	suites := []uint16{
+		tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+	}
+	for sentence, version := range map[string]uint16{"TLS 1.2 alone": tls.VersionTLS12, "TLS 1.3, too": tls.VersionTLS13} {
+		t.Run(sentence, func(t *testing.T) {
+			config := &tls.Config{
+				RootCAs: trust, ServerName: "localhost", MinVersion: tls.VersionTLS12, MaxVersion: version,
+				CipherSuites: suites, CurvePreferences: []tls.CurveID{tls.CurveP256, tls.CurveP384},
+			}
+			var negotiated uint16
+			config.VerifyConnection = func(state tls.ConnectionState) error { negotiated = state.Version; return nil }
+			status, err := call(t, address, config, "")
+			if status != http.StatusOK || negotiated != version {
+				t.Errorf("status %d over %s: %v", status, tls.VersionName(negotiated), err)
+			}
+		})
+	}
+}
+
+// TestOverTLS12OnlyAuthenticatedEncryption has a caller offer all that Go knows but the suites for RSA.
+func TestOverTLS12OnlyAuthenticatedEncryption(t *testing.T) {
+	_, address, trust, _ := startServer(t, ServerOptions{DrainTime: time.Millisecond})
+	for _, suite := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		if !strings.HasPrefix(suite.Name, "TLS_ECDHE_ECDSA_") {
+			continue
+		}
+		config := &tls.Config{RootCAs: trust, ServerName: "localhost", MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{suite.ID}}
+		status, err := call(t, address, config, "")
+		if strong := strings.Contains(suite.Name, "_GCM_") || strings.Contains(suite.Name, "_POLY1305_"); strong != (status == http.StatusOK) {
+			t.Errorf("%s: status %d, %v", suite.Name, status, err)
+		}
 	}
 }
 

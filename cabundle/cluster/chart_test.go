@@ -7,13 +7,13 @@ import (
 	"testing"
 )
 
-// TestTheChartHasOurFieldManager: the webhook is not called for what is left to the policies.
-func TestTheChartHasOurFieldManager(t *testing.T) {
+// TestTheChartHasOurFieldManagers: the webhook is not called for what caject writes, nor for what is left to the policies.
+func TestTheChartHasOurFieldManagers(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("..", "..", "charts", "caject", "templates", "webhookconfiguration.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "request.?options.?fieldManager.orValue('') != '" + policyFieldManager + "'"; !strings.Contains(string(text), want) {
+	if want := "!(request.?options.?fieldManager.orValue('') in ['" + FieldManager + "', '" + policyFieldManager + "'])"; !strings.Contains(string(text), want) {
 		t.Errorf("no match condition is %s", want)
 	}
 }

@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"gomodules.xyz/jsonpatch/v2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 
@@ -16,11 +19,14 @@ import (
 )
 
 const (
-	// FieldManager is the name under which caject writes.
+	// FieldManager is the name under which caject writes. Its own webhook is not called then, as the chart's match conditions say: it would only
+	// read the source once more, and what is written must not wait for a webhook that is not reached.
 	FieldManager = cabundle.FieldManager
-	// policyFieldManager is the name under which caject has a target admitted again without its own webhook being called: the
-	// chart's match conditions leave it out. It never owns anything, for nothing is applied under it.
+	// policyFieldManager is the name under which caject has a target admitted again without its own webhook being called. It never owns
+	// anything, for nothing is applied under it.
 	policyFieldManager = "caject-policy"
+	// webhookFieldManager is the one under which it has a target admitted again for its own webhook to fill. Nor does this own anything.
+	webhookFieldManager = "caject-webhook"
 )
 
 // CainjectorFieldManagers returns the names under which cert-manager's cainjector writes, and has written in former versions
@@ -65,7 +71,7 @@ func (t *Targets) Get(ctx context.Context, target cabundle.Target, freshness Fre
 // Readmit has target admitted again as it is: admission writes what it has to change, and nothing is written if that is
 // nothing. byPolicy leaves out caject's own webhook. It returns what is stored then.
 func (t *Targets) Readmit(ctx context.Context, target cabundle.Target, byPolicy bool) (cabundle.Object, error) {
-	manager := FieldManager
+	manager := webhookFieldManager
 	if byPolicy {
 		manager = policyFieldManager
 	}
@@ -78,6 +84,23 @@ func (t *Targets) Readmit(ctx context.Context, target cabundle.Target, byPolicy 
 		return cabundle.Object{}, fmt.Errorf("patch %s: %w", target, err)
 	}
 	return parse(target.Kind, raw), nil
+}
+
+// Called reports whether the API server reaches caject's webhook when target, of a kind that is admitted and annotated, is admitted: it is
+// admitted in a dry run. Nothing is written.
+func (t *Targets) Called(ctx context.Context, target cabundle.Target) (bool, error) {
+	result := t.rest.Patch(types.MergePatchType).
+		AbsPath(path(target)...).
+		Param("fieldManager", cabundle.ProbeFieldManager).
+		Param("dryRun", metav1.DryRunAll).
+		SetHeader("Accept", metadataOnly).
+		WarningHandlerWithContext(rest.NoWarnings{}). // the answer is one
+		Body([]byte("{}")).
+		Do(ctx)
+	if err := result.Error(); err != nil {
+		return false, fmt.Errorf("patch %s in a dry run: %w", target, err)
+	}
+	return slices.ContainsFunc(result.Warnings(), func(w net.WarningHeader) bool { return w.Text == cabundle.ProbeAnswer }), nil
 }
 
 // Disown removes injectors, by field manager, from the owners of object's caBundles, so that what others apply does not conflict

@@ -81,7 +81,7 @@ func TestATargetIsReadAsJSONWithItsManagers(t *testing.T) {
 }
 
 func TestATargetIsAdmittedAgain(t *testing.T) {
-	for manager, byPolicy := range map[string]bool{"caject": false, "caject-policy": true} {
+	for manager, byPolicy := range map[string]bool{"caject-webhook": false, "caject-policy": true} {
 		targets, requests := server(t, http.StatusOK, storedService)
 		got, err := targets.Readmit(t.Context(), service, byPolicy)
 		if err != nil || got.ResourceVersion != "5" {
@@ -151,5 +151,46 @@ func TestErrorsAreTheAPIServersAndNameTheTarget(t *testing.T) {
 		if !apierrors.IsConflict(err) || !strings.Contains(err.Error(), service.String()) {
 			t.Errorf("%s: %v", method, err)
 		}
+	}
+}
+
+func TestAProbeIsADryRunThatTheWebhookAnswers(t *testing.T) {
+	for sentence, test := range map[string]struct {
+		warnings []string
+		want     bool
+	}{
+		"nobody was called":                 {nil, false},
+		"somebody else has warned":          {[]string{"v1beta1 is deprecated"}, false},
+		"caject was called":                 {[]string{cabundle.ProbeAnswer}, true},
+		"caject was called, beside another": {[]string{"v1beta1 is deprecated", cabundle.ProbeAnswer}, true},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			var asked string
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				body, _ := io.ReadAll(r.Body)
+				asked = r.Method + " " + r.URL.String() + " " + string(body)
+				for _, warning := range test.warnings {
+					w.Header().Add("Warning", `299 - "`+warning+`"`)
+				}
+				w.Header().Set("Content-Type", "application/json")
+				_, _ = io.WriteString(w, storedService)
+			}))
+			defer s.Close()
+			targets, err := NewTargets(&rest.Config{Host: s.URL}, http.DefaultClient)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := targets.Called(t.Context(), service)
+			if err != nil || got != test.want {
+				t.Errorf("called: %v, %v", got, err)
+			}
+			if want := "PATCH " + servicePath + "?dryRun=All&fieldManager=caject-probe {}"; asked != want {
+				t.Errorf("it asks %s, not %s", asked, want)
+			}
+		})
+	}
+	targets, _ := server(t, http.StatusNotFound, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}`)
+	if _, err := targets.Called(t.Context(), service); !apierrors.IsNotFound(err) || !strings.Contains(err.Error(), service.Name) {
+		t.Errorf("of one that is gone: %v", err)
 	}
 }

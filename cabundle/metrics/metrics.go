@@ -23,6 +23,7 @@ type Metrics struct {
 	injections *prometheus.CounterVec
 	refusals   *prometheus.CounterVec
 	reads      *prometheus.CounterVec
+	handshakes prometheus.Counter
 }
 
 // New registers the metrics with r.
@@ -40,8 +41,12 @@ func New(r prometheus.Registerer) *Metrics {
 			Name: "caject_source_reads_total",
 			Help: "Sources that were read, by path and by reason why they gave nothing (empty if they did).",
 		}, []string{"path", "reason"}),
+		handshakes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "caject_webhook_failed_handshakes_total",
+			Help: "TLS handshakes with callers of the webhook that failed.",
+		}),
 	}
-	r.MustRegister(m.injections, m.refusals, m.reads)
+	r.MustRegister(m.injections, m.refusals, m.reads, m.handshakes)
 	return m
 }
 
@@ -63,3 +68,6 @@ func (m *Metrics) SourceRead(path Path, problem *cabundle.Problem) {
 	}
 	m.reads.WithLabelValues(string(path), string(reason)).Inc()
 }
+
+// HandshakeFailed counts a TLS handshake with a caller of the webhook that failed.
+func (m *Metrics) HandshakeFailed() { m.handshakes.Inc() }

@@ -67,7 +67,7 @@ func (p *Publisher) Fill(ctx context.Context, ref cabundle.Reference, kind cabun
 		}
 		if try == len(lags) {
 			p.mu.Lock()
-			p.failed[failure{ref, kind}] = p.clock.Now()
+			p.failed[failure{ref, kind}] = p.failed[failure{ref, kind}].Fail(p.clock.Now(), rest, rest)
 			p.mu.Unlock()
 			log.FromContext(ctx).V(1).Info("No admission policy fills the target; none is counted on for its kind and source for a while")
 			return object, false
@@ -87,12 +87,7 @@ func (p *Publisher) counted(ref cabundle.Reference, kind cabundle.Kind) bool {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	failed, ok := p.failed[failure{ref, kind}]
-	if !ok {
-		return true
-	}
-	rested := p.clock.Since(failed)
-	if rested >= 0 && rested < rest { // less than 0: the clock has gone back
+	if p.failed[failure{ref, kind}].Left(p.clock.Now()) > 0 {
 		return false
 	}
 	delete(p.failed, failure{ref, kind})

@@ -21,6 +21,7 @@ import (
 	"github.com/caject/caject/cabundle/cluster"
 	"github.com/caject/caject/cabundle/ledger"
 	"github.com/caject/caject/cabundle/metrics"
+	"github.com/caject/caject/cabundle/setback"
 	"github.com/caject/caject/cabundle/shards"
 	"github.com/caject/caject/cabundle/work"
 )
@@ -91,7 +92,7 @@ type Publisher struct {
 	mu           sync.Mutex // guards what follows, and publications but for their writing
 	publications map[cabundle.Reference]*publication
 	waiting      sets.Set[cabundle.Reference] // of those in hinted that were not read yet
-	failed       map[failure]time.Time        // when a policy last failed to fill a kind from a source
+	failed       map[failure]setback.Setback  // of a policy that did not fill a kind from a source
 	unavailable  string                       // why nothing can be published; empty if it can
 }
 
@@ -104,7 +105,7 @@ func New(o Options, b bundles, l *ledger.Ledger, t targets, e record.EventRecord
 		budget:       flowcontrol.NewTokenBucketPassiveRateLimiterWithClock(aheadPerSecond, aheadBurst, c),
 		publications: map[cabundle.Reference]*publication{},
 		waiting:      sets.New[cabundle.Reference](),
-		failed:       map[failure]time.Time{},
+		failed:       map[failure]setback.Setback{},
 	}
 }
 

@@ -104,7 +104,12 @@ type fakeTargets struct {
 	// webhook and policy, if set, are what the two do to an object that is admitted again: it holds what they return.
 	webhook, policy func(cabundle.Target) []byte
 
+	// slow is how long the webhook takes, and probeErr what a probe ends with.
+	slow     time.Duration
+	probeErr error
+
 	reads                      map[cluster.Freshness]int
+	probes                     []cabundle.Target
 	patches, disowns, readmits int
 }
 
@@ -427,10 +432,20 @@ func (f *fakeTargets) Disown(_ context.Context, object cabundle.Object, injector
 	return f.guarded(object, patch)
 }
 
-func (f *fakeTargets) Readmit(_ context.Context, target cabundle.Target, byPolicy bool) (cabundle.Object, error) {
+func (f *fakeTargets) Readmit(ctx context.Context, target cabundle.Target, byPolicy bool) (cabundle.Object, error) {
+	f.mu.Lock()
+	f.readmits++
+	slow := f.slow
+	f.mu.Unlock()
+	if slow > 0 && !byPolicy {
+		select {
+		case <-time.After(slow):
+		case <-ctx.Done():
+			return cabundle.Object{}, fmt.Errorf("patch %s: %w", target, ctx.Err())
+		}
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.readmits++
 	if _, ok := f.objects[target]; !ok {
 		return cabundle.Object{}, apierrors.NewNotFound(schema.GroupResource{}, target.Name)
 	}
@@ -442,6 +457,31 @@ func (f *fakeTargets) Readmit(_ context.Context, target cabundle.Target, byPolic
 		f.fill(target, func(int) []byte { return admit(target) })
 	}
 	return f.parse(target, f.objects[target]), nil
+}
+
+// serve has the webhook fill in what pem holds, after a while; none is not called.
+func (f *fakeTargets) serve(pem []byte, slow time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.webhook, f.slow = nil, slow
+	if pem != nil {
+		f.webhook = func(cabundle.Target) []byte { return pem }
+	}
+}
+
+// probed returns with which targets it was asked whether the webhook is called.
+func (f *fakeTargets) probed() []cabundle.Target {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.probes)
+}
+
+// Called reports that the webhook is called if there is one.
+func (f *fakeTargets) Called(_ context.Context, target cabundle.Target) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.probes = append(f.probes, target)
+	return f.webhook != nil, f.probeErr
 }
 
 func (f *fakeTargets) Managers(_ context.Context, target cabundle.Target) ([]cabundle.Manager, error) {

@@ -17,6 +17,9 @@ var (
 	lastAnswer = prometheus.NewDesc("caject_resync_last_success_timestamp_seconds",
 		"When the API server last answered about a referenced source, or there was none to ask about.",
 		nil, nil)
+	webhookUnreached = prometheus.NewDesc("caject_webhook_unreached",
+		"1 while the API server does not reach caject's webhook, as far as this replica has found out, else 0.",
+		nil, nil)
 )
 
 // Describe implements [prometheus.Collector].
@@ -25,6 +28,7 @@ func (r *Resync) Describe(descs chan<- *prometheus.Desc) {
 	descs <- targetContested
 	descs <- bundleExpiry
 	descs <- lastAnswer
+	descs <- webhookUnreached
 }
 
 // Collect implements [prometheus.Collector]: it says what is known at the time of the call, so that nothing stays behind
@@ -47,6 +51,11 @@ func (r *Resync) Collect(metrics chan<- prometheus.Metric) {
 		}
 	}
 	metrics <- prometheus.MustNewConstMetric(lastAnswer, prometheus.GaugeValue, float64(r.ledger.Answered().UnixMilli())/1000)
+	unreached := 0.0
+	if r.webhook.now().said {
+		unreached = 1
+	}
+	metrics <- prometheus.MustNewConstMetric(webhookUnreached, prometheus.GaugeValue, unreached)
 	for ref, at := range r.ledger.Expiries() {
 		metrics <- prometheus.MustNewConstMetric(bundleExpiry, prometheus.GaugeValue, float64(at.Unix()), ref.String())
 	}

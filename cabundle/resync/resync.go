@@ -70,6 +70,7 @@ type targetClient interface {
 	Get(context.Context, cabundle.Target, cluster.Freshness) (cabundle.Object, error)
 	Patch(context.Context, cabundle.Object, []jsonpatch.Operation) (cabundle.Object, error)
 	Readmit(ctx context.Context, t cabundle.Target, byPolicy bool) (cabundle.Object, error)
+	Called(context.Context, cabundle.Target) (bool, error)
 	Disown(ctx context.Context, object cabundle.Object, injectors ...string) (cabundle.Object, error)
 	Managers(context.Context, cabundle.Target) ([]cabundle.Manager, error)
 }
@@ -86,6 +87,8 @@ type Options struct {
 	Leads func() bool
 	// Webhook says that admission calls us for the kinds that are admitted.
 	Webhook bool
+	// Handshakes, if set, returns why TLS handshakes with callers fail on this replica, and what to do; empty if they do not.
+	Handshakes func() (cause, remedy string)
 	// Observe, if set, is called for each change of an object of those kinds and of those of Own, annotated or not. It must not
 	// block.
 	Observe func(cabundle.Target)
@@ -104,6 +107,7 @@ type Resync struct {
 	queue     *work.Queue[cabundle.Target]
 	refills   *rate.Limiter // of fields that were wiped again and again
 	tracker   *tracker
+	webhook   *webhookWay
 	watches   []*cluster.Watch[*metav1.PartialObjectMetadata] // set before Start
 }
 
@@ -124,10 +128,14 @@ func newResync(o Options, l sourceLedger, t targetClient, e record.EventRecorder
 	if o.Observe == nil {
 		o.Observe = func(cabundle.Target) {}
 	}
+	if o.Handshakes == nil {
+		o.Handshakes = func() (string, string) { return "", "" }
+	}
 	r := &Resync{
 		options: o, ledger: l, publisher: unpublished{l}, targets: t, events: e, metrics: m, clock: c, began: c.Now(),
 		queue:   work.NewQueue[cabundle.Target]("resync of targets", c),
 		refills: rate.NewLimiter(refillsPerSecond, refillBurst),
+		webhook: newWebhookWay(),
 	}
 	r.tracker = &tracker{
 		ledger: l, publisher: unpublished{l}, queue: r.queue, clock: c, leads: o.Leads, own: r.own,
@@ -141,9 +149,10 @@ func (r *Resync) SetPublisher(p publisher) { r.publisher, r.tracker.publisher = 
 
 // Start works until ctx ends.
 func (r *Resync) Start(ctx context.Context) error {
-	var sweeping sync.WaitGroup
-	defer sweeping.Wait()
-	sweeping.Go(func() {
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	beside.Go(func() { r.followWebhook(ctx) })
+	beside.Go(func() {
 		for {
 			select {
 			case <-ctx.Done():
@@ -160,6 +169,7 @@ func (r *Resync) Start(ctx context.Context) error {
 func (r *Resync) sourceChanged(ref cabundle.Reference) {
 	r.tracker.sourceChanged(ref)
 	r.publisher.Changed(ref)
+	r.suspectWebhook()
 }
 
 // Elected says that this replica leads from now on: it does all that it has left to the leader before.

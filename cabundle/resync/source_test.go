@@ -159,7 +159,7 @@ func TestARotation(t *testing.T) {
 		"resync writes":    {Options{}, target, nil, cost{2, 1, 1, 1, 0}, metrics.Resync},
 		"admission writes": {Options{Webhook: true}, crd, func(r *rig) { r.targets.webhook = filled(both(caOne, caTwo)) }, cost{2, 0, 0, 0, 1}, metrics.Resync},
 		"admission does not call caject for the kind": {Options{Webhook: true}, target, nil, cost{2, 1, 1, 1, 0}, metrics.Resync},
-		"admission is not set":                        {Options{Webhook: true}, crd, nil, cost{2, 1, 1, 1, 2}, metrics.Resync},
+		"admission is not set":                        {Options{Webhook: true}, crd, nil, cost{2, 1, 1, 1, 1}, metrics.Resync},
 		"a policy writes": {Options{Webhook: true}, target, func(r *rig) {
 			r.publisher.policy, r.targets.policy = true, filled(both(caOne, caTwo))
 		}, cost{2, 0, 0, 0, 1}, metrics.Policy},

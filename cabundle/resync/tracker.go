@@ -161,6 +161,21 @@ func (t *tracker) sweep() {
 	}
 }
 
+// admitted returns a target that the webhook is called for: the preferred one, if it is there.
+func (t *tracker) admitted(preferred cabundle.Target) (cabundle.Target, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.states[preferred]; ok {
+		return preferred, true
+	}
+	for target := range t.states {
+		if target.Kind.Admitted() {
+			return target, true
+		}
+	}
+	return cabundle.Target{}, false
+}
+
 // Summary returns what is known of the targets of a source whose Revision is given.
 func (t *tracker) Summary(ref cabundle.Reference, revision int) publish.Summary {
 	t.mu.Lock()

@@ -47,6 +47,9 @@ func (h kindHandler) Seen(object *metav1.PartialObjectMetadata, listed bool) {
 		h.resync.tracker.see(target, seen{
 			uid: object.UID, version: seenVersion, ref: ref, replace: replace, invalid: problem, at: h.resync.clock.Now(), fresh: !listed && !h.kind.Admitted(),
 		})
+		if !listed && h.kind.Admitted() {
+			h.resync.suspectWebhook()
+		}
 	} else {
 		h.resync.tracker.forget(target)
 	}

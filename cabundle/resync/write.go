@@ -58,10 +58,13 @@ func (r *Resync) readmit(ctx context.Context, target cabundle.Target, ref cabund
 			return object, true, true
 		}
 	}
-	if !r.options.Webhook || !target.Kind.Admitted() {
+	if !r.countsOnWebhook(target.Kind) {
 		return cabundle.Object{}, false, false
 	}
-	object, right, err := try(false)(ctx)
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	object, right, err := try(false)(waiting)
+	r.missed(ctx, target, right, err)
 	if err != nil {
 		log.FromContext(ctx).V(1).Info("Not admitted again", "error", err.Error())
 	}
@@ -93,7 +96,7 @@ func (r *Resync) write(ctx context.Context, target cabundle.Target, s *state, f 
 		if contest = contest.write(now, u, r.options.Interval); contest.contested() {
 			contest = r.nameContestant(ctx, target, s, contest)
 		}
-		policy := !s.seen.replace && (!r.options.Webhook || !target.Kind.Admitted())
+		policy := !s.seen.replace && !r.countsOnWebhook(target.Kind)
 		if policy {
 			policy = r.publisher.Fills(ctx, s.seen.ref, f.object)
 		}

@@ -20,19 +20,24 @@ func (s *servingOptions) ownChanges(changed func()) func(cabundle.Target) {
 	}
 }
 
-// server returns what serves admission, with the certificate that leaves hands out.
-func (s *servingOptions) server(leaves certificates) (*webhook.Server, error) {
+// server returns what serves admission, with the certificate that leaves hands out; nil if nothing does. handshakeFailed is called for each
+// TLS handshake that fails.
+func (s *servingOptions) server(leaves certificates, handshakeFailed func()) (*webhook.Server, error) {
+	if !s.serves() {
+		return nil, nil
+	}
 	clientCAs, err := s.clientCAs()
 	if err != nil {
 		return nil, err
 	}
 	host, port, _ := splitAddress(s.webhookListenAddress) // validate has seen it
 	return webhook.NewServer(webhook.ServerOptions{
-		Host:           host,
-		Port:           port,
-		GetCertificate: leaves.GetCertificate,
-		MinTLSVersion:  tlsVersions[s.tlsMinVersion],
-		ClientCAs:      clientCAs,
+		Host:            host,
+		Port:            port,
+		GetCertificate:  leaves.GetCertificate,
+		MinTLSVersion:   tlsVersions[s.tlsMinVersion],
+		ClientCAs:       clientCAs,
+		HandshakeFailed: handshakeFailed,
 	}), nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/utils/clock"
 )
 
 // loadConfig returns how to reach the API server. It reads the files anew each time.
@@ -44,20 +45,34 @@ func apiServerCA(kubeconfig string) func() ([]byte, error) {
 	}
 }
 
-// connection says in the log when the API server goes away and comes back: once for each, not at each try.
-type connection struct {
-	log logr.Logger
+// rejectedAfter is for how long the API server must reject caject's token until that is taken for more than the moment in which it starts.
+const rejectedAfter = 10 * time.Second
 
-	mu   sync.Mutex
-	away time.Time // since when; zero while it answers
+// connection says in the log when the API server goes away and comes back, and when it rejects caject's token for a while and takes it again:
+// once for each, not at each try.
+type connection struct {
+	log   logr.Logger
+	clock clock.PassiveClock
+
+	mu       sync.Mutex
+	away     time.Time // since when; zero while it answers
+	rejected time.Time // since when it answers nothing but 401; zero if it does not
+	told     bool      // it was logged that it does
+}
+
+func newConnection(log logr.Logger, c clock.PassiveClock) *connection {
+	return &connection{log: log, clock: c}
 }
 
 // watch returns a transport that tells c how each request over next went.
 func (c *connection) watch(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(request *http.Request) (*http.Response, error) {
 		response, err := next.RoundTrip(request)
-		if err == nil || request.Context().Err() == nil { // else we gave up, which says nothing about the API server
-			c.note(request.URL.Host, err)
+		switch {
+		case err == nil:
+			c.answered(response.StatusCode)
+		case request.Context().Err() == nil: // else we gave up, which says nothing about the API server
+			c.failed(request.URL.Host, err)
 		}
 		return response, err
 	})
@@ -68,15 +83,53 @@ type roundTripper func(*http.Request) (*http.Response, error)
 // RoundTrip implements [http.RoundTripper].
 func (f roundTripper) RoundTrip(request *http.Request) (*http.Response, error) { return f(request) }
 
-func (c *connection) note(host string, err error) {
+// failed takes in that a request got no answer.
+func (c *connection) failed(host string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case err != nil && c.away.IsZero():
-		c.away = time.Now()
+	if c.away.IsZero() {
+		c.away = c.clock.Now()
 		c.log.Error(err, "API server unreachable; trying again until it answers", "host", host)
-	case err == nil && !c.away.IsZero():
-		c.log.Info("API server answers again", "after", time.Since(c.away).Round(time.Millisecond).String())
+	}
+	if !c.told { // one that starts may reject a token once more
+		c.rejected = time.Time{}
+	}
+}
+
+// answered takes in the status of an answer.
+func (c *connection) answered(status int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.clock.Now()
+	if !c.away.IsZero() {
+		c.log.Info("API server answers again", "after", now.Sub(c.away).Round(time.Millisecond).String())
 		c.away = time.Time{}
 	}
+	switch {
+	case status != http.StatusUnauthorized:
+		if c.told {
+			c.log.Info("API server takes caject's token again", "after", now.Sub(c.rejected).Round(time.Second).String())
+		}
+		c.rejected, c.told = time.Time{}, false
+	case c.rejected.IsZero():
+		c.rejected = now
+	case !c.told && now.Sub(c.rejected) >= rejectedAfter:
+		c.told = true
+		c.log.Error(errRejected, "Nothing can be read or written until the API server takes caject's token")
+	}
+}
+
+// errRejected says what to do about a token that is rejected. A token holds the UID of its ServiceAccount.
+var errRejected = errors.New("the API server rejects caject's token (401 Unauthorized). If its ServiceAccount was deleted, and made again under the same name " +
+	"for example, the pods' tokens belong to one that is not there any more: restart the pods (kubectl --namespace NAMESPACE rollout restart deployment NAME)")
+
+// Ready returns errRejected while the API server rejects caject's token, for a while already: a healthz.Checker. That the API server does
+// not answer at all does not count: admission may still be answered when it does.
+func (c *connection) Ready(*http.Request) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.told {
+		return errRejected
+	}
+	return nil
 }

@@ -31,9 +31,11 @@ type clients struct {
 	stopEvents func()
 	// serverClock knows how far our clock and the API server's are apart.
 	serverClock *certs.ServerClock
+	// connection knows whether the API server answers, and takes caject's token.
+	connection *connection
 }
 
-func newClients(mgr manager.Manager, serverClock *certs.ServerClock) (*clients, error) {
+func newClients(mgr manager.Manager, serverClock *certs.ServerClock, c *connection) (*clients, error) {
 	config, httpClient := mgr.GetConfig(), mgr.GetHTTPClient()
 	objects, err := client.New(config, client.Options{HTTPClient: httpClient, Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper()})
 	if err != nil {
@@ -56,7 +58,7 @@ func newClients(mgr manager.Manager, serverClock *certs.ServerClock) (*clients, 
 	recorder := broadcaster.NewRecorder(mgr.GetScheme(), corev1.EventSource{Component: "caject"})
 	return &clients{
 		objects: objects, targets: targets, watcher: watcher,
-		events: recorder, stopEvents: broadcaster.Shutdown, serverClock: serverClock,
+		events: recorder, stopEvents: broadcaster.Shutdown, serverClock: serverClock, connection: c,
 	}, nil
 }
 

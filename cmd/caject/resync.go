@@ -15,6 +15,7 @@ import (
 	"github.com/caject/caject/cabundle/resync"
 	"github.com/caject/caject/cabundle/shards"
 	"github.com/caject/caject/certs"
+	"github.com/caject/caject/webhook"
 )
 
 // resyncOptions say how targets are kept right outside admission.
@@ -111,8 +112,8 @@ func (o *options) rules() cabundle.Rules {
 	return cabundle.Rules{Replace: o.replaces(), RetireAfter: o.retireAfter, Distrusted: o.distrust}
 }
 
-// resyncConfig returns what resync has to know.
-func (o *options) resyncConfig(leader *lead.Lead, keeper *certs.Keeper) resync.Options {
+// resyncConfig returns what resync has to know. server is that of admission, if it is served.
+func (o *options) resyncConfig(leader *lead.Lead, keeper *certs.Keeper, server *webhook.Server) resync.Options {
 	config := resync.Options{
 		Interval: o.resyncInterval,
 		Kinds:    o.kinds(),
@@ -122,6 +123,7 @@ func (o *options) resyncConfig(leader *lead.Lead, keeper *certs.Keeper) resync.O
 	if o.serves() {
 		config.Own = o.ownConfigurations()
 		config.Observe = o.ownChanges(keeper.Wake)
+		config.Handshakes = server.Handshakes
 	}
 	return config
 }

@@ -40,14 +40,15 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 	if err != nil {
 		return err
 	}
-	config.Wrap((&connection{log: logger}).watch)
+	link := newConnection(logger, clock.RealClock{})
+	config.Wrap(link.watch)
 	serverClock := certs.NewServerClock(clock.RealClock{})
 	config.Wrap(serverClock.Wrap)
 	mgr, err := newManager(o, config)
 	if err != nil {
 		return fmt.Errorf("set up: %w", err)
 	}
-	api, err := newClients(mgr, serverClock)
+	api, err := newClients(mgr, serverClock, link)
 	if err != nil {
 		return fmt.Errorf("make a client of the API server: %w", err)
 	}
@@ -68,10 +69,14 @@ func assemble(o *options, mgr manager.Manager, api *clients) error {
 	sources := cluster.NewSources(api.objects, o.scope(), apiServerCA(o.kubeconfig))
 	book := ledger.New(ledger.Options{Interval: o.resyncInterval, Rules: o.rules()}, sources, counters, clock.RealClock{})
 	keeper := newKeeper(o, api, book.Changed)
-	resyncer := resync.New(o.resyncConfig(leader, keeper), book, api.targets, api.events, counters, clock.RealClock{})
+	server, err := o.server(keeper, counters.HandshakeFailed)
+	if err != nil {
+		return err
+	}
+	resyncer := resync.New(o.resyncConfig(leader, keeper, server), book, api.targets, api.events, counters, clock.RealClock{})
 	leader.OnElected(resyncer.Elected)
 
-	probes := &health.Probes{Live: []healthz.Checker{book.Alive, resyncer.Alive}}
+	probes := &health.Probes{Live: []healthz.Checker{book.Alive, resyncer.Alive}, Ready: []healthz.Checker{api.connection.Ready}}
 	always := []manager.Runnable{leader}
 	elected := []manager.Runnable{book, resyncer} // they wait for an election, if only the elected works
 	for _, watch := range resyncer.Watches(api.watcher) {
@@ -86,11 +91,7 @@ func assemble(o *options, mgr manager.Manager, api *clients) error {
 		probes.Live = append(probes.Live, publisher.Alive)
 		ahead = publisher.Hinted
 	}
-	if o.serves() {
-		server, err := o.server(keeper)
-		if err != nil {
-			return err
-		}
+	if server != nil {
 		server.Register(webhook.InjectPath, webhook.NewInjector(o.kinds(), book, sources, counters, clock.RealClock{}))
 		if o.hintConfiguration != "" {
 			server.Register(webhook.HintPath, webhook.NewHinter(book.Hint, ahead))

@@ -31,7 +31,7 @@ type servingOptions struct {
 func defaultServing() servingOptions {
 	return servingOptions{
 		webhookListenAddress: ":9443",
-		tlsMinVersion:        "VersionTLS13",
+		tlsMinVersion:        "VersionTLS12",
 		caLifetime:           365 * 24 * time.Hour,
 		leafLifetime:         7 * 24 * time.Hour,
 		trustDelay:           time.Minute,

@@ -34,6 +34,8 @@ type Replicas struct {
 	ready    []*Replica
 	turn     int
 	started  int
+	way      Way
+	callers  map[net.Conn]bool // that are connected
 }
 
 // readyInterval is how often the balancer asks the replicas whether they are ready.
@@ -46,7 +48,7 @@ func NewReplicas(i *Installation) (*Replicas, error) {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	r := &Replicas{installation: i, listener: listener, stop: stop}
+	r := &Replicas{installation: i, listener: listener, stop: stop, callers: map[net.Conn]bool{}}
 	r.done.Go(r.serve)
 	r.done.Go(func() { r.follow(ctx) })
 	return r, nil
@@ -168,12 +170,24 @@ func (r *Replicas) serve() {
 	}
 }
 
-// forward copies bytes between a caller and a replica until one of them is done.
+// forward copies bytes between a caller and a replica until one of them is done, as the way is.
 func (r *Replicas) forward(caller net.Conn) {
 	defer caller.Close()
+	way, leave := r.enter(caller)
+	defer leave()
 	replica := r.next()
-	if replica == nil {
+	var said io.Reader = caller
+	switch {
+	case way == Silent:
+		_, _ = io.Copy(io.Discard, caller) // until the caller gives up, or the way is another one
 		return
+	case way == Refused, replica == nil:
+		return
+	case way == OldTLS:
+		var err error
+		if said, err = withoutVersions(caller); err != nil {
+			return
+		}
 	}
 	callee, err := net.DialTimeout("tcp", net.JoinHostPort("localhost", strconv.Itoa(replica.WebhookPort)), time.Second)
 	if err != nil {
@@ -181,11 +195,11 @@ func (r *Replicas) forward(caller net.Conn) {
 	}
 	defer callee.Close()
 	var both sync.WaitGroup
-	for _, way := range [][2]net.Conn{{caller, callee}, {callee, caller}} {
-		both.Go(func() {
-			_, _ = io.Copy(way[0], way[1]) // it ends when one side does
-			_ = way[0].Close()
-		})
+	pass := func(to net.Conn, from io.Reader) {
+		_, _ = io.Copy(to, from) // it ends when one side does
+		_ = to.Close()
 	}
+	both.Go(func() { pass(callee, said) })
+	both.Go(func() { pass(caller, callee) })
 	both.Wait()
 }
