@@ -3,6 +3,7 @@ package ledger
 import (
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/caject/caject/cabundle"
 )
@@ -48,4 +49,22 @@ func TestRevisionWithoutMerging(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestATargetThatReplacesGetsNoFormerCA, neither by resync nor at admission.
+func TestATargetThatReplacesGetsNoFormerCA(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := started(t, cabundle.Rules{}, source)
+		r.cluster.store(source, holds("two"))
+		r.know(source)
+		for mode, want := range map[string]string{"merge": "one two", "replace": "two"} {
+			annotations := map[string]string{cabundle.ModeAnnotation: mode}
+			_, weighed := r.Weigh(source, annotations, holds("two"))
+			for who, combine := range map[string]cabundle.Combine{"resync": r.Combine(source, annotations), "admission": weighed} {
+				if got := words(combine(time.Now(), cabundle.Bundle{}, holds("two").Bundle)); got != want {
+					t.Errorf("%s, %s: it gets %q, not %q", mode, who, got, want)
+				}
+			}
+		}
+	})
 }

@@ -124,19 +124,19 @@ func (l *Ledger) Revision(ref cabundle.Reference) int {
 	return 0
 }
 
-// Combine says what becomes of a caBundle whose source is ref.
-func (l *Ledger) Combine(ref cabundle.Reference) cabundle.Combine {
-	return l.options.Rules.Combine(l.Latest(ref).History)
+// Combine says what becomes of a caBundle of a target with annotations whose source is ref.
+func (l *Ledger) Combine(ref cabundle.Reference, annotations map[string]string) cabundle.Combine {
+	return l.options.Rules.For(annotations).Combine(l.Latest(ref).History)
 }
 
-// Weigh returns what a target of ref gets from reading, which somebody else has made just now, and what becomes of the certificates
+// Weigh returns what a target of ref, with annotations, gets from reading, which somebody else has made just now, and what becomes of the certificates
 // that it holds already. Nothing is noted.
-func (l *Ledger) Weigh(ref cabundle.Reference, reading cabundle.Reading) (cabundle.Reading, cabundle.Combine) {
+func (l *Ledger) Weigh(ref cabundle.Reference, annotations map[string]string, reading cabundle.Reading) (cabundle.Reading, cabundle.Combine) {
 	history, now := l.history(ref), l.clock.Now()
 	if !outage(reading) {
 		history = l.options.Rules.Observe(now, history, reading)
 	}
-	return l.options.Rules.Judge(now, history, reading), l.options.Rules.Combine(history)
+	return l.options.Rules.Judge(now, history, reading), l.options.Rules.For(annotations).Combine(history)
 }
 
 // history returns what is known, or stored, of the history of ref.

@@ -439,7 +439,7 @@ func TestWeigh(t *testing.T) {
 				}
 				before := r.Latest(source)
 				accounts := len(r.accounts)
-				reading, combine := r.Weigh(source, test.reading)
+				reading, combine := r.Weigh(source, nil, test.reading)
 				if got := reason(reading); got != test.problem {
 					t.Errorf("the problem is %q", got)
 				}

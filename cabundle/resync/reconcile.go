@@ -105,10 +105,10 @@ func (r *Resync) look(ctx context.Context, target cabundle.Target, s *state, fre
 	now := r.clock.Now()
 	if f.problem = source.Problem; f.problem != nil {
 		f.looked.source = true
-		f.patch, _, _ = cabundle.Inject(now, object, nil, cabundle.Bundle{}, r.ledger.Combine(ref))
+		f.patch, _, _ = cabundle.Inject(now, object, nil, cabundle.Bundle{}, r.ledger.Combine(ref, object.Annotations))
 		return f
 	}
-	f.patch, f.dropped, f.problem = cabundle.Inject(now, object, nil, source.Bundle, r.ledger.Combine(ref))
+	f.patch, f.dropped, f.problem = cabundle.Inject(now, object, nil, source.Bundle, r.ledger.Combine(ref, object.Annotations))
 	f.looked.source = f.problem != nil && f.problem.Reason == cabundle.SourceExpired
 	f.expiry = cabundle.NextExpiry(now, object, source.Bundle)
 	if f.problem == nil {

@@ -45,7 +45,7 @@ type sourceLedger interface {
 	Forget(cabundle.Reference)
 	Answered() time.Time
 	Expiries() map[cabundle.Reference]time.Time
-	Combine(cabundle.Reference) cabundle.Combine
+	Combine(cabundle.Reference, map[string]string) cabundle.Combine
 }
 
 // publisher publishes sources for admission policies: see package publish.

@@ -70,7 +70,7 @@ func (r *Resync) readmit(ctx context.Context, target cabundle.Target, ref cabund
 
 // fits reports whether object holds source, and all else that it should.
 func (r *Resync) fits(ref cabundle.Reference, object cabundle.Object, source ledger.Reading) bool {
-	left, _, problem := cabundle.Inject(r.clock.Now(), object, nil, source.Bundle, r.ledger.Combine(ref))
+	left, _, problem := cabundle.Inject(r.clock.Now(), object, nil, source.Bundle, r.ledger.Combine(ref, object.Annotations))
 	return len(left) == 0 && problem == nil && object.NotInjectable == ""
 }
 
