@@ -24,8 +24,7 @@ const (
 // Each field gets what combine (Merge or Replace) makes of what it holds and source. A field that holds no certificate
 // (absent, or a placeholder) first gets what the same field of old holds; old is the object before an update, or nil.
 // With an empty source (it could not be used) what was there stays, and a field for which that is no certificate either gets
-// what combine makes of nothing: what is published of the source. An object may ask for what source holds and nothing else: see
-// [ModeAnnotation].
+// what combine makes of nothing: what is published of the source.
 //
 // An object that would come near etcd's limit loses certificates that source does not hold, the oldest first; dropped is
 // the most that one of its fields has lost.
@@ -37,7 +36,6 @@ func Inject(now time.Time, object Object, old *Object, source Bundle, combine Co
 		patch, _, _ = Inject(now, object, old, Bundle{}, combine)
 		return patch, 0, Expired(source)
 	}
-	combine = object.combining(combine)
 	wanted := allDesired(now, object, old, source, combine)
 	if object.takes(length(wanted)) {
 		return object.patch(wanted), 0, nil

@@ -75,10 +75,10 @@ func TestInjectReplaces(t *testing.T) {
 		"a damaged bundle is replaced":                          {held: concat(a, []byte("-----BEGIN CERTIFICATE-----\n!\n")), old: none, source: b, want: b},
 		"without a source, what is there stays, damaged or not": {held: []byte("junk"), old: none, source: nil, want: []byte("junk")},
 	}
-	replacing := ParseObject(APIService, []byte(`{"metadata": {"annotations": {"caject.io/inject-mode": "replace"}}}`))
+	replacing := ParseObject(APIService, []byte(`{"metadata": {"annotations": {"caject.io/inject-mode": "replace"}}}`)).Annotations
 	for sentence, combine := range map[string]Combine{
 		"wherever caject is told to":   Replace,
-		"where the annotation says so": replacing.combining(Rules{}.Combine(History{})),
+		"where the annotation says so": Rules{}.For(replacing).Combine(History{}),
 	} {
 		t.Run(sentence, func(t *testing.T) { testInject(t, combine, tests) })
 	}
@@ -94,13 +94,14 @@ func historyOf(pems ...[]byte) (h History) {
 
 // TestInjectReplacesWhatWasThere is about a target whose annotation says so, and a source that held another one before.
 func TestInjectReplacesWhatWasThere(t *testing.T) {
-	a, b := ca("a"), ca("b")
-	rules := Rules{Distrusted: []string{Fingerprint(ParseExisting(b).certificates[0])}}
-	replacing := Object{Annotations: map[string]string{ModeAnnotation: "replace"}}
-	testInject(t, replacing.combining(rules.Combine(historyOf(ca("former"), a))), map[string]injectTest{
-		"the former one does not come back": {held: nil, old: none, source: a, want: a},
-		"what is distrusted goes":           {held: b, old: none, source: concat(b, a), want: a},
-		"but not the last one":              {held: b, old: none, source: b, want: b},
+	former, a, b := ca("former"), ca("a"), ca("b")
+	rules := Rules{Distrusted: []string{Fingerprint(ParseExisting(b).certificates[0])}}.For(map[string]string{ModeAnnotation: "replace"})
+	testInject(t, rules.Combine(historyOf(former, a)), map[string]injectTest{
+		"the former one does not come back":    {held: nil, old: none, source: a, want: a},
+		"what is distrusted goes":              {held: b, old: none, source: concat(b, a), want: a},
+		"but not the last one":                 {held: b, old: none, source: b, want: b},
+		"without a source, what it held last":  {held: nil, old: none, source: nil, want: a},
+		"without a source, a former one stays": {held: former, old: none, source: nil, want: former},
 	})
 }
 

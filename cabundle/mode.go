@@ -1,10 +1,8 @@
 package cabundle
 
 import (
-	"crypto/x509"
 	"fmt"
 	"strings"
-	"time"
 )
 
 // ModeAnnotation, on a target, says what becomes of the certificates that its caBundles hold and its source does not: "merge", as without
@@ -36,18 +34,8 @@ func UnknownModeMessage(value string) string {
 	return fmt.Sprintf("annotation %s: %s is neither %q nor %q; certificates are merged (correct it)", ModeAnnotation, value, modeMerge, modeReplace)
 }
 
-// combining returns combine, as the annotation of o has it: with "replace", a caBundle gets the certificates of the source in their order,
-// but for those that combine does not let in although they have not expired. Where there are none, combine says what stays.
-func (o Object) combining(combine Combine) Combine {
-	if !Replaces(o.Annotations) {
-		return combine
-	}
-	return func(now time.Time, existing, source Bundle) Bundle {
-		trusted := combine(now, Bundle{}, source)
-		left := source.without(func(c *x509.Certificate) bool { return !trusted.Holds(c) && !now.After(c.NotAfter) })
-		if left.Unexpired(now).Empty() {
-			return combine(now, existing, source)
-		}
-		return left
-	}
+// For returns r as they are for a target with annotations: it may ask for what its source holds and nothing else.
+func (r Rules) For(annotations map[string]string) Rules {
+	r.Replace = r.Replace || Replaces(annotations)
+	return r
 }

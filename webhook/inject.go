@@ -45,7 +45,7 @@ type sourceReader interface {
 // ledger knows the history of each source.
 type ledger interface {
 	// Weigh returns what a target gets from a reading, and what becomes of the certificates that it holds already.
-	Weigh(cabundle.Reference, cabundle.Reading) (cabundle.Reading, cabundle.Combine)
+	Weigh(cabundle.Reference, map[string]string, cabundle.Reading) (cabundle.Reading, cabundle.Combine)
 }
 
 var errNoRequest = errors.New("the AdmissionReview holds no request")
@@ -156,7 +156,7 @@ func (i *Injector) inject(ctx context.Context, object cabundle.Object, old *cabu
 	if problem == nil {
 		reading = i.read(ctx, ref)
 	}
-	reading, combine := i.ledger.Weigh(ref, reading)
+	reading, combine := i.ledger.Weigh(ref, object.Annotations, reading)
 	patch, dropped, unfilled := cabundle.Inject(i.clock.Now(), object, old, reading.Bundle, combine)
 	if reading.Problem != nil {
 		unfilled = reading.Problem

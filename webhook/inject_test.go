@@ -65,7 +65,7 @@ type fakeLedger struct {
 	combine cabundle.Combine  // nil means cabundle.Merge
 }
 
-func (f fakeLedger) Weigh(_ cabundle.Reference, reading cabundle.Reading) (cabundle.Reading, cabundle.Combine) {
+func (f fakeLedger) Weigh(_ cabundle.Reference, _ map[string]string, reading cabundle.Reading) (cabundle.Reading, cabundle.Combine) {
 	if reading.Problem == nil && f.problem != nil {
 		reading = cabundle.Reading{Problem: f.problem}
 	}

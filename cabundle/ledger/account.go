@@ -32,6 +32,8 @@ type account struct {
 
 	revision int
 	verdict  string // what revision stands for
+	exact    int    // the ExactRevision
+	holds    string // what exact stands for
 	via      metrics.Path
 
 	next   *flight // is to begin

@@ -3,7 +3,8 @@
 //
 // A source has an account. Its Revision grows whenever something changes that matters to targets: another CA, a problem that
 // comes or goes, a certificate that is retired or distrusted. A target remembers the Revision that it was brought to, and is
-// due when the two differ. So nobody compares readings, or guards against slow ones.
+// due when the two differ. So nobody compares readings, or guards against slow ones. For targets that hold what the source holds and nothing
+// else there is another one, the ExactRevision: more changes matter to them.
 //
 //	hint, tick, asker --> flight --> GET --> account: reading, history, Revision --> OnChange
 //	                                            ^

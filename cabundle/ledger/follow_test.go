@@ -195,7 +195,7 @@ func TestWhatIsStoredOfASourceIsKnownBeforeItIsFollowed(t *testing.T) {
 			return cabundle.History{}
 		})
 		r.cluster.store(source, holds("now"))
-		_, combine := r.Weigh(source, holds("now"))
+		_, combine := r.Weigh(source, nil, holds("now"))
 		if got := words(combine(time.Now(), cabundle.Bundle{}, holds("now").Bundle)); got != "former now" {
 			t.Errorf("its first target gets %q", got)
 		}

@@ -30,6 +30,9 @@ type Reading struct {
 	History cabundle.History
 	// Revision grows with each change that matters to targets. It is 0 until the first reading.
 	Revision int
+	// ExactRevision is the same for targets that hold what the source holds and nothing else (see [cabundle.ModeAnnotation]). It grows when
+	// Revision does, and with changes after which a target that merges would hold what it held before: a rotation is taken back, a CA leaves.
+	ExactRevision int
 	// Via is what found the latest change.
 	Via metrics.Path
 	// Consistent reports whether Reading is from etcd, or as good as that, and nobody has said since that there is a newer one; else it may
@@ -102,9 +105,9 @@ func (l *Ledger) Latest(ref cabundle.Reference) Reading {
 
 func (l *Ledger) latest(a *account) Reading {
 	return Reading{
-		Reading:    l.options.Rules.Judge(l.clock.Now(), a.history, a.reading),
-		History:    a.history,
-		Revision:   a.revision,
+		Reading:  l.options.Rules.Judge(l.clock.Now(), a.history, a.reading),
+		History:  a.history,
+		Revision: a.revision, ExactRevision: a.exact,
 		Via:        a.via,
 		Consistent: a.consistent && !a.contradicted,
 		Began:      a.began,
@@ -121,19 +124,19 @@ func (l *Ledger) Revision(ref cabundle.Reference) int {
 	return 0
 }
 
-// Combine says what becomes of a caBundle whose source is ref.
-func (l *Ledger) Combine(ref cabundle.Reference) cabundle.Combine {
-	return l.options.Rules.Combine(l.Latest(ref).History)
+// Combine says what becomes of a caBundle of a target with annotations whose source is ref.
+func (l *Ledger) Combine(ref cabundle.Reference, annotations map[string]string) cabundle.Combine {
+	return l.options.Rules.For(annotations).Combine(l.Latest(ref).History)
 }
 
-// Weigh returns what a target of ref gets from reading, which somebody else has made just now, and what becomes of the certificates
+// Weigh returns what a target of ref, with annotations, gets from reading, which somebody else has made just now, and what becomes of the certificates
 // that it holds already. Nothing is noted.
-func (l *Ledger) Weigh(ref cabundle.Reference, reading cabundle.Reading) (cabundle.Reading, cabundle.Combine) {
+func (l *Ledger) Weigh(ref cabundle.Reference, annotations map[string]string, reading cabundle.Reading) (cabundle.Reading, cabundle.Combine) {
 	history, now := l.history(ref), l.clock.Now()
 	if !outage(reading) {
 		history = l.options.Rules.Observe(now, history, reading)
 	}
-	return l.options.Rules.Judge(now, history, reading), l.options.Rules.Combine(history)
+	return l.options.Rules.Judge(now, history, reading), l.options.Rules.For(annotations).Combine(history)
 }
 
 // history returns what is known, or stored, of the history of ref.
@@ -190,27 +193,32 @@ func bounded(now time.Time, history cabundle.History) cabundle.History {
 	return history
 }
 
-// judge raises the Revision of a if something has changed that matters to targets, and reports whether it has. What matters is what a
+// judge raises the Revisions of a if something has changed that matters to targets, and reports whether it has. What matters is what a
 // target would get that holds nothing yet, and what is unwanted in those that hold something. The caller holds l.mu.
 func (l *Ledger) judge(a *account, via metrics.Path) bool {
 	if !a.read {
 		return false
 	}
-	verdict := strings.Join(a.history.Verdicts(), ",")
-	if judged := l.latest(a); judged.Problem != nil {
+	verdict, judged := strings.Join(a.history.Verdicts(), ","), l.latest(a)
+	if judged.Problem != nil {
 		verdict += " " + string(judged.Problem.Reason)
 	} else {
 		fill := l.options.Rules.Combine(a.history)
 		verdict += " " + fill(l.clock.Now(), cabundle.Bundle{}, judged.Bundle).Digest()
 	}
-	if verdict == a.verdict {
+	holds := verdict + " " + judged.Bundle.Digest()
+	if holds == a.holds {
 		return false
 	}
 	if a.hint.active() {
 		via = metrics.Hint
 	}
-	a.verdict, a.via = verdict, via
-	a.revision++
+	a.holds, a.via = holds, via
+	a.exact++
+	if verdict != a.verdict {
+		a.verdict = verdict
+		a.revision++
+	}
 	return true
 }
 

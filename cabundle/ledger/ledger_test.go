@@ -105,37 +105,6 @@ func TestRevision(t *testing.T) {
 	}
 }
 
-// TestRevisionWithoutMerging: then a target holds what its source holds, and no more.
-func TestRevisionWithoutMerging(t *testing.T) {
-	tests := map[string]struct {
-		readings []cabundle.Reading
-		want     int
-	}{
-		"another CA":                           {[]cabundle.Reading{holds("two")}, 1},
-		"rotated and rolled back":              {[]cabundle.Reading{holds("two"), holds("one")}, 2},
-		"a CA less":                            {[]cabundle.Reading{holds("one", "two"), holds("one")}, 2},
-		"another order":                        {[]cabundle.Reading{holds("one", "two"), holds("two", "one")}, 2},
-		"the same":                             {[]cabundle.Reading{holds("one")}, 0},
-		"one of two is distrusted":             {[]cabundle.Reading{holds("one", "two"), distrusting(holds("one", "two"), "one")}, 2},
-		"one that it had before is distrusted": {[]cabundle.Reading{holds("two"), distrusting(holds("two"), "one")}, 2},
-	}
-	for sentence, test := range tests {
-		t.Run(sentence, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := started(t, cabundle.Rules{Replace: true}, source)
-				before := r.Revision(source)
-				for _, reading := range test.readings {
-					r.cluster.store(source, reading)
-					r.know(source)
-				}
-				if grown := r.Revision(source) - before; grown != test.want {
-					t.Errorf("it has grown by %d, not %d", grown, test.want)
-				}
-			})
-		})
-	}
-}
-
 // retired is the history of a source that held "zero", and holds "one" for longer than retireAfter.
 func retired(rules cabundle.Rules) cabundle.History {
 	history := rules.Observe(time.Now().Add(-2*retireAfter), historyOf(rules, holds("zero")), holds("one"))
@@ -169,7 +138,7 @@ func TestLearn(t *testing.T) {
 		"nothing":                         {learn: cabundle.History{}, want: "one", holds: "one"},
 		"the same":                        {learn: historyOf(rules, holds("one")), want: "one", holds: "one"},
 		"a CA from before":                {learn: historyOf(rules, holds("zero"), holds("one")), heard: 1, want: "zero one", holds: "one"},
-		"a rotation that was missed":      {learn: historyOf(rules, holds("one"), holds("two")), now: holds("two"), stale: true, heard: 1, want: "one two", holds: "two"},
+		"a rotation that was missed":      {learn: historyOf(rules, holds("one"), holds("two")), now: holds("two"), stale: true, heard: 2, want: "one two", holds: "two"},
 		"two of them":                     {learn: historyOf(rules, holds("one"), holds("two")), now: holds("three"), stale: true, heard: 2, want: "one two three", holds: "three"},
 		"one that was rolled back since":  {learn: historyOf(rules, holds("one"), holds("two")), stale: true, heard: 2, want: "one two", holds: "one"},
 		"that the opt-in was withdrawn":   {learn: historyOf(rules, holds("one"), lacks(cabundle.SourceNotAllowed)), now: lacks(cabundle.SourceNotAllowed), stale: true, heard: 2},
@@ -470,7 +439,7 @@ func TestWeigh(t *testing.T) {
 				}
 				before := r.Latest(source)
 				accounts := len(r.accounts)
-				reading, combine := r.Weigh(source, test.reading)
+				reading, combine := r.Weigh(source, nil, test.reading)
 				if got := reason(reading); got != test.problem {
 					t.Errorf("the problem is %q", got)
 				}

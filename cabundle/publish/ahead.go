@@ -9,6 +9,7 @@ import (
 
 	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/cabundle/cluster"
+	"github.com/caject/caject/cabundle/ledger"
 	"github.com/caject/caject/cabundle/metrics"
 	"github.com/caject/caject/cabundle/shards"
 )
@@ -24,7 +25,7 @@ const (
 // Hinted says that a Secret that allows direct injection may be about to change: if no target names it, it is published ahead, so that the
 // first webhook configuration to name it is filled in its own request. A Certificate is only if it is stored already. It does not block.
 func (p *Publisher) Hinted(ref cabundle.Reference) {
-	if p.targets.Summary(ref, 0).Total > 0 {
+	if p.targets.Summary(ref, ledger.Reading{}).Total > 0 {
 		return // the ledger follows it
 	}
 	if ref.Kind != cabundle.Secret {
@@ -48,7 +49,7 @@ func (p *Publisher) publishAhead(ctx context.Context, ref cabundle.Reference) ti
 	p.mu.Lock()
 	p.waiting.Delete(ref) // what is hinted at from now on is not in what is read
 	p.mu.Unlock()
-	if p.targets.Summary(ref, 0).Total > 0 {
+	if p.targets.Summary(ref, ledger.Reading{}).Total > 0 {
 		return 0
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)

@@ -156,8 +156,8 @@ type fakeTargets struct {
 	unsynced bool
 }
 
-func (f *fakeTargets) Summary(cabundle.Reference, int) Summary { return f.summary }
-func (f *fakeTargets) Synced() bool                            { return !f.unsynced }
+func (f *fakeTargets) Summary(cabundle.Reference, ledger.Reading) Summary { return f.summary }
+func (f *fakeTargets) Synced() bool                                       { return !f.unsynced }
 
 // replica is a ledger, a publisher and a store with fakes around them.
 type replica struct {

@@ -47,8 +47,8 @@ const (
 
 // targets are what the publisher has to know of them.
 type targets interface {
-	// Summary returns what is known of the targets of a source whose Revision is given.
-	Summary(ref cabundle.Reference, revision int) Summary
+	// Summary returns what is known of the targets of ref, as source has it.
+	Summary(ref cabundle.Reference, source ledger.Reading) Summary
 	// Synced reports whether all targets are known.
 	Synced() bool
 }
@@ -160,7 +160,7 @@ func (p *Publisher) reconcile(ctx context.Context, ref cabundle.Reference) time.
 		return p.unsynced(ctx)
 	}
 	reading := p.ledger.Latest(ref)
-	switch summary := p.targets.Summary(ref, reading.Revision); {
+	switch summary := p.targets.Summary(ref, reading); {
 	case summary.Total > 0:
 	case !p.targets.Synced():
 		return delay
@@ -225,7 +225,7 @@ func (p *Publisher) update(ctx context.Context, ref cabundle.Reference, of *publ
 			p.took(of, stored, nil, reading.Revision)
 			return stored, reading, nil
 		}
-		next, dropped := wanted(p.clock.Now(), p.options.Rules, stored, reading, p.targets.Summary(ref, reading.Revision), p.targets.Synced())
+		next, dropped := wanted(p.clock.Now(), p.options.Rules, stored, reading, p.targets.Summary(ref, reading), p.targets.Synced())
 		put, err := p.store.Put(ctx, ref, stored, next)
 		p.took(of, put, err, reading.Revision)
 		if err == nil {

@@ -76,7 +76,7 @@ func (p *Publisher) show(ctx context.Context, ref cabundle.Reference, of *public
 	written := false
 	shown, err := p.there(ctx, ref, of)
 	if err == nil {
-		status := statusOf(p.clock.Now(), shown, stored, reading, p.targets.Summary(ref, reading.Revision))
+		status := statusOf(p.clock.Now(), shown, stored, reading, p.targets.Summary(ref, reading))
 		if !equality.Semantic.DeepEqual(shown.Status, status) {
 			shown = shown.DeepCopy()
 			shown.Status = status

@@ -2,6 +2,9 @@ package resync
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/util/sets"
+
+	"github.com/caject/caject/cabundle"
 )
 
 var (
@@ -12,7 +15,7 @@ var (
 		"1 for each annotated object whose caBundle another field manager keeps changing back.",
 		[]string{"kind", "name", "manager"}, nil)
 	bundleExpiry = prometheus.NewDesc("caject_bundle_expiry_timestamp_seconds",
-		"When the first certificate of a referenced source expires.",
+		"When the first certificate of a referenced source expires, if an object can hold it.",
 		[]string{"source"}, nil)
 	lastAnswer = prometheus.NewDesc("caject_resync_last_success_timestamp_seconds",
 		"When the API server last answered about a referenced source, or there was none to ask about.",
@@ -34,8 +37,11 @@ func (r *Resync) Describe(descs chan<- *prometheus.Desc) {
 // Collect implements [prometheus.Collector]: it says what is known at the time of the call, so that nothing stays behind
 // of a target that is gone.
 func (r *Resync) Collect(metrics chan<- prometheus.Metric) {
-	now := r.clock.Now()
+	now, injectable := r.clock.Now(), sets.New[cabundle.Reference]()
 	for target, s := range r.tracker.snapshot() {
+		if s.seen.invalid == nil && !s.idle() {
+			injectable.Insert(s.seen.ref)
+		}
 		word, reason := "injected", ""
 		switch {
 		case !s.looked.known:
@@ -57,6 +63,8 @@ func (r *Resync) Collect(metrics chan<- prometheus.Metric) {
 	}
 	metrics <- prometheus.MustNewConstMetric(webhookUnreached, prometheus.GaugeValue, unreached)
 	for ref, at := range r.ledger.Expiries() {
-		metrics <- prometheus.MustNewConstMetric(bundleExpiry, prometheus.GaugeValue, float64(at.Unix()), ref.String())
+		if injectable.Has(ref) { // else nobody would miss it
+			metrics <- prometheus.MustNewConstMetric(bundleExpiry, prometheus.GaugeValue, float64(at.Unix()), ref.String())
+		}
 	}
 }

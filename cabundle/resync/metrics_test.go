@@ -67,7 +67,7 @@ func TestWhatIsKnownOfSourcesIsCollected(t *testing.T) {
 				"# TYPE caject_resync_last_success_timestamp_seconds gauge\n" +
 				fmt.Sprintf("caject_resync_last_success_timestamp_seconds %d\n", answered.Unix())
 			if len(expiries) > 0 {
-				want += "# HELP caject_bundle_expiry_timestamp_seconds When the first certificate of a referenced source expires.\n" +
+				want += "# HELP caject_bundle_expiry_timestamp_seconds When the first certificate of a referenced source expires, if an object can hold it.\n" +
 					"# TYPE caject_bundle_expiry_timestamp_seconds gauge\n"
 			}
 			for ref, at := range expiries {
@@ -91,6 +91,12 @@ func TestWhatIsKnownOfSourcesIsCollected(t *testing.T) {
 		r.sources.set(secret, caOne)
 		r.tick(t, secret)
 		expect("it answers", start.Add(2*time.Minute), expiries)
+		r.targets.edit(target, func(o metav1.Object) {
+			o.(interface{ UnstructuredContent() map[string]any }).UnstructuredContent()["webhooks"] = []any{}
+		})
+		r.changed(target)
+		r.work(t)
+		expect("what names it has no place for it", start.Add(2*time.Minute), nil)
 		r.targets.remove(target)
 		r.changed(target)
 		r.pass(time.Minute)

@@ -35,12 +35,12 @@ const (
 func next(now time.Time, s *state, source ledger.Reading, leads bool, interval time.Duration) (act, time.Duration) {
 	same := s.looked.version == s.seen.version // as it was at the last look
 	switch {
-	case !s.due(now, source.Revision):
+	case !s.due(now, s.revision(source)):
 		if s.unreported && leads {
 			return report, 0
 		}
 		return nothing, 0
-	case s.contest.rest(now, s.seen.at, interval) > 0 && !s.stale(source.Revision):
+	case s.contest.rest(now, s.seen.at, interval) > 0 && !s.stale(s.revision(source)):
 		// Nobody wins such a fight by being faster. But another CA does not wait for its end.
 		return pause, s.contest.rest(now, s.seen.at, interval)
 	case s.seen.invalid != nil:
@@ -49,7 +49,7 @@ func next(now time.Time, s *state, source ledger.Reading, leads bool, interval t
 		return await, 0
 	case same && s.idle():
 		return keep, 0
-	case s.stale(source.Revision) && same && s.looked.known && !s.looked.source && usable(now, source):
+	case s.stale(s.revision(source)) && same && s.looked.known && !s.looked.source && usable(now, source):
 		return readmit, 0
 	case leads && (s.seen.fresh && !same || s.looked.source && usable(now, source)): // it most likely needs a write
 		return look, 0
@@ -64,7 +64,7 @@ func usable(now time.Time, source ledger.Reading) bool {
 
 // hinted reports whether s is due because a hint has found that its source has changed.
 func hinted(s *state, source ledger.Reading) bool {
-	return source.Via == metrics.Hint && s.looked.known && s.stale(source.Revision)
+	return source.Via == metrics.Hint && s.looked.known && s.stale(s.revision(source))
 }
 
 // version returns what changes whenever a caBundle may have changed, or another source or mode is asked for. The generation, where there is

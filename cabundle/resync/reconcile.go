@@ -56,11 +56,11 @@ func (r *Resync) reconcile(ctx context.Context, target cabundle.Target) time.Dur
 		return r.settle(ctx, target, &s, &found{looked: looked{version: s.seen.version, problem: s.seen.invalid}})
 	case await:
 		return r.settle(ctx, target, &s, &found{looked: looked{
-			version: s.seen.version, revision: source.Revision, problem: source.Problem, source: true,
+			version: s.seen.version, revision: s.revision(source), problem: source.Problem, source: true,
 		}})
 	case keep:
 		f := &found{looked: s.looked}
-		f.revision = source.Revision
+		f.revision = s.revision(source)
 		return r.settle(ctx, target, &s, f)
 	case readmit:
 		if f := r.readmitKnown(ctx, target, &s, source); f != nil {
@@ -91,13 +91,13 @@ func (r *Resync) look(ctx context.Context, target cabundle.Target, s *state, fre
 	}
 	object, err := r.targets.Get(ctx, target, freshness)
 	reading.Wait()
-	f := &found{object: object, source: source, looked: looked{revision: source.Revision}}
+	f := &found{object: object, source: source, looked: looked{revision: s.revision(source)}}
 	if err != nil {
 		f.gone, f.problem = apierrors.IsNotFound(err), targetProblem(target, err)
 		return f
 	}
 	ref, annotated, malformed := cabundle.ReferenceOf(object.Annotations)
-	f.version = version(object, ref)
+	f.version, f.revision = version(object, ref), revisionOf(source, cabundle.Replaces(object.Annotations))
 	f.gone = !annotated || malformed != nil || ref != s.seen.ref || object.Deleting || types.UID(object.UID) != s.seen.uid
 	if f.problem = object.NotInjectableProblem(); f.gone || f.problem != nil {
 		return f
@@ -105,10 +105,10 @@ func (r *Resync) look(ctx context.Context, target cabundle.Target, s *state, fre
 	now := r.clock.Now()
 	if f.problem = source.Problem; f.problem != nil {
 		f.looked.source = true
-		f.patch, _, _ = cabundle.Inject(now, object, nil, cabundle.Bundle{}, r.ledger.Combine(ref))
+		f.patch, _, _ = cabundle.Inject(now, object, nil, cabundle.Bundle{}, r.ledger.Combine(ref, object.Annotations))
 		return f
 	}
-	f.patch, f.dropped, f.problem = cabundle.Inject(now, object, nil, source.Bundle, r.ledger.Combine(ref))
+	f.patch, f.dropped, f.problem = cabundle.Inject(now, object, nil, source.Bundle, r.ledger.Combine(ref, object.Annotations))
 	f.looked.source = f.problem != nil && f.problem.Reason == cabundle.SourceExpired
 	f.expiry = cabundle.NextExpiry(now, object, source.Bundle)
 	if f.problem == nil {
@@ -120,7 +120,7 @@ func (r *Resync) look(ctx context.Context, target cabundle.Target, s *state, fre
 // recent reports whether source is known well enough to write a target from it: the source has changed since the target was last looked at,
 // or was read since the target was last seen to change. Of a source that cannot be used, the ledger itself sees when it can.
 func recent(s *state, source ledger.Reading) bool {
-	return source.Consistent && (source.Problem != nil || source.Began.After(s.seen.at) || s.looked.known && s.stale(source.Revision))
+	return source.Consistent && (source.Problem != nil || source.Began.After(s.seen.at) || s.looked.known && s.stale(s.revision(source)))
 }
 
 // owners returns the injectors that own a caBundle of object and are not to. cert-manager's cainjector is taken over from once only: one

@@ -39,14 +39,13 @@ const (
 // sourceLedger is what is known of the sources: see package ledger.
 type sourceLedger interface {
 	Latest(cabundle.Reference) ledger.Reading
-	Revision(cabundle.Reference) int
 	Read(context.Context, cabundle.Reference, cluster.Freshness, metrics.Path) ledger.Reading
 	Follow(cabundle.Reference)
 	Unfollow(cabundle.Reference)
 	Forget(cabundle.Reference)
 	Answered() time.Time
 	Expiries() map[cabundle.Reference]time.Time
-	Combine(cabundle.Reference) cabundle.Combine
+	Combine(cabundle.Reference, map[string]string) cabundle.Combine
 }
 
 // publisher publishes sources for admission policies: see package publish.
@@ -175,9 +174,9 @@ func (r *Resync) sourceChanged(ref cabundle.Reference) {
 // Elected says that this replica leads from now on: it does all that it has left to the leader before.
 func (r *Resync) Elected() { r.tracker.sweep() }
 
-// Summary returns what is known of the targets of a source whose Revision is given.
-func (r *Resync) Summary(ref cabundle.Reference, revision int) publish.Summary {
-	return r.tracker.Summary(ref, revision)
+// Summary returns what is known of the targets of ref, as source has it.
+func (r *Resync) Summary(ref cabundle.Reference, source ledger.Reading) publish.Summary {
+	return r.tracker.Summary(ref, source)
 }
 
 // wanted reports whether target is looked after.

@@ -6,6 +6,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/ledger"
 )
 
 // state is what is known of one annotated target: as the watch shows it, as the last look left it, and what lasts longer.
@@ -63,6 +64,17 @@ func (s *state) expired(now time.Time) bool {
 func (s *state) idle() bool {
 	return s.looked.known && s.looked.problem != nil && s.looked.problem.Idle()
 }
+
+// revisionOf returns the revision of source that counts for a target: one that asks for what the source holds and nothing else has more to follow.
+func revisionOf(source ledger.Reading, replace bool) int {
+	if replace {
+		return source.ExactRevision
+	}
+	return source.Revision
+}
+
+// revision returns the revision of source that counts for the target, as the watch shows it.
+func (s *state) revision(source ledger.Reading) int { return revisionOf(source, s.seen.replace) }
 
 // right reports whether the target holds what its source, at the given revision, is.
 func (s *state) right(revision int) bool {

@@ -7,6 +7,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/ledger"
 	"github.com/caject/caject/cabundle/publish"
 	"github.com/caject/caject/cabundle/work"
 )
@@ -49,7 +50,7 @@ func (t *tracker) see(target cabundle.Target, seen seen) {
 		}
 		s.seen = seen
 	}
-	if s.due(t.clock.Now(), t.ledger.Revision(seen.ref)) {
+	if s.due(t.clock.Now(), s.revision(t.ledger.Latest(seen.ref))) {
 		t.enqueue(target)
 	}
 }
@@ -132,9 +133,9 @@ func (t *tracker) update(target cabundle.Target, uid types.UID, change func(*sta
 func (t *tracker) sourceChanged(ref cabundle.Reference) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now, revision := t.clock.Now(), t.ledger.Revision(ref)
+	now, source := t.clock.Now(), t.ledger.Latest(ref)
 	for target, s := range t.bySource[ref] {
-		if s.due(now, revision) {
+		if s.due(now, s.revision(source)) {
 			t.enqueue(target)
 		}
 	}
@@ -147,9 +148,9 @@ func (t *tracker) sweep() {
 	defer t.mu.Unlock()
 	now := t.clock.Now()
 	for ref, targets := range t.bySource {
-		revision := t.ledger.Revision(ref)
+		source := t.ledger.Latest(ref)
 		for target, s := range targets {
-			if s.failures == 0 && s.due(now, revision) || s.unreported && t.leads() {
+			if s.failures == 0 && s.due(now, s.revision(source)) || s.unreported && t.leads() {
 				t.enqueue(target)
 			}
 		}
@@ -176,8 +177,8 @@ func (t *tracker) admitted(preferred cabundle.Target) (cabundle.Target, bool) {
 	return cabundle.Target{}, false
 }
 
-// Summary returns what is known of the targets of a source whose Revision is given.
-func (t *tracker) Summary(ref cabundle.Reference, revision int) publish.Summary {
+// Summary returns what is known of the targets of ref, as source has it.
+func (t *tracker) Summary(ref cabundle.Reference, source ledger.Reading) publish.Summary {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var summary publish.Summary
@@ -188,7 +189,7 @@ func (t *tracker) Summary(ref cabundle.Reference, revision int) publish.Summary 
 		case target.Kind.Conditional() && !s.looked.known:
 			summary.Pending++
 			continue
-		case s.right(revision):
+		case s.right(s.revision(source)):
 			summary.Injected++
 		}
 		summary.Total++

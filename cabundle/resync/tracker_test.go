@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/ledger"
 	"github.com/caject/caject/cabundle/publish"
 )
 
@@ -170,7 +171,7 @@ func TestSummary(t *testing.T) {
 		r.targets.make(service, secret)
 		expect := func(sentence string, want publish.Summary) {
 			t.Helper()
-			if diff := cmp.Diff(want, r.Summary(secret, r.ledger.Revision(secret))); diff != "" {
+			if diff := cmp.Diff(want, r.Summary(secret, r.ledger.Latest(secret))); diff != "" {
 				t.Errorf("%s: %s", sentence, diff)
 			}
 		}
@@ -202,7 +203,7 @@ func TestSummary(t *testing.T) {
 		r.work(t)
 		expect("it is right again", publish.Summary{Total: 2, Injected: 2})
 		told("it is right again", secret)
-		if got := r.Summary(cabundle.Reference{}, 0); got.Total != 0 {
+		if got := r.Summary(cabundle.Reference{}, ledger.Reading{}); got.Total != 0 {
 			t.Errorf("of a source that nobody names: %+v", got)
 		}
 	})

@@ -31,7 +31,7 @@ func (r *Resync) readmitKnown(ctx context.Context, target cabundle.Target, s *st
 	r.injected(ctx, target, s.seen.ref, viaOf(s, source, byPolicy))
 	return &found{object: object, source: source, looked: looked{
 		version:  version(object, s.seen.ref),
-		revision: source.Revision,
+		revision: revisionOf(source, cabundle.Replaces(object.Annotations)),
 		expiry:   cabundle.NextExpiry(now, object, source.Bundle),
 	}}
 }
@@ -47,7 +47,7 @@ func (r *Resync) readmit(ctx context.Context, target cabundle.Target, ref cabund
 				return object, false, err
 			}
 			now, annotated, malformed := cabundle.ReferenceOf(object.Annotations)
-			if !annotated || malformed != nil || now != ref || object.Deleting {
+			if !annotated || malformed != nil || now != ref || object.Deleting || byPolicy && cabundle.Replaces(object.Annotations) {
 				return object, false, errors.New("it asks for something else by now")
 			}
 			return object, r.fits(ref, object, source), nil
@@ -73,7 +73,7 @@ func (r *Resync) readmit(ctx context.Context, target cabundle.Target, ref cabund
 
 // fits reports whether object holds source, and all else that it should.
 func (r *Resync) fits(ref cabundle.Reference, object cabundle.Object, source ledger.Reading) bool {
-	left, _, problem := cabundle.Inject(r.clock.Now(), object, nil, source.Bundle, r.ledger.Combine(ref))
+	left, _, problem := cabundle.Inject(r.clock.Now(), object, nil, source.Bundle, r.ledger.Combine(ref, object.Annotations))
 	return len(left) == 0 && problem == nil && object.NotInjectable == ""
 }
 
@@ -85,7 +85,7 @@ func (r *Resync) write(ctx context.Context, target cabundle.Target, s *state, f 
 	contest := s.contest
 	if len(f.patch) > 0 {
 		// What has expired goes without anybody having changed the target.
-		same := s.looked.known && s.looked.problem == nil && s.looked.revision == f.source.Revision && !s.expired(now)
+		same := s.looked.known && s.looked.problem == nil && s.looked.revision == s.revision(f.source) && !s.expired(now)
 		u := undoing{same: same, wiped: f.object.HoldsNone(f.patch), rest: restOf(target.Kind, r.options.Interval)}
 		if s.contest, f.later = contest.postpone(now, u, r.options.Interval); f.later > 0 {
 			return
@@ -96,7 +96,7 @@ func (r *Resync) write(ctx context.Context, target cabundle.Target, s *state, f 
 		if contest = contest.write(now, u, r.options.Interval); contest.contested() {
 			contest = r.nameContestant(ctx, target, s, contest)
 		}
-		policy := !s.seen.replace && !r.countsOnWebhook(target.Kind)
+		policy := !cabundle.Replaces(f.object.Annotations) && !r.countsOnWebhook(target.Kind)
 		if policy {
 			policy = r.publisher.Fills(ctx, s.seen.ref, f.object)
 		}
