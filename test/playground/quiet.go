@@ -19,6 +19,10 @@ type Quiet struct {
 	Interval time.Duration
 	// SecureMetrics says that metrics are served to those who may read them: caject asks the API server who they are.
 	SecureMetrics bool
+	// Standstills, if set, returns how often replicas have found so far that they stood still: a machine that pauses has them read all sources
+	// once more.
+	Standstills func() int
+	stood       int // how often that was in the span
 }
 
 // ownInterval is how often each replica reads the Secret with its own CA besides, to see whether it is to be rotated.
@@ -45,6 +49,11 @@ func (s Silence) String() string {
 
 // Watch lets span pass, and judges what caject asked meanwhile. The error says what it should not have asked.
 func (q Quiet) Watch(ctx context.Context, c *ControlPlane, span time.Duration) (Silence, error) {
+	standstills := q.Standstills
+	if standstills == nil {
+		standstills = func() int { return 0 }
+	}
+	before := standstills()
 	from, err := c.Mark()
 	if err != nil {
 		return Silence{}, err
@@ -52,6 +61,7 @@ func (q Quiet) Watch(ctx context.Context, c *ControlPlane, span time.Duration) (
 	if err := Sleep(ctx, span); err != nil {
 		return Silence{}, err
 	}
+	q.stood = standstills() - before
 	to, err := c.Mark()
 	if err != nil {
 		return Silence{}, err
@@ -151,7 +161,7 @@ func (q Quiet) most(span time.Duration, own bool) int {
 	if own {
 		n += int(span/ownInterval) + 1
 	}
-	return q.Replicas * n
+	return q.Replicas*n + q.stood
 }
 
 // forbidden reports whether nothing but a change could justify the request.

@@ -21,11 +21,14 @@ func TestWhatIsQuiet(t *testing.T) {
 	for sentence, test := range map[string]struct {
 		requests []Request
 		secure   bool
+		stood    int    // replicas that stood still
 		want     string // in the error; empty if there is none
 	}{
-		"nothing at all":                      {},
-		"each replica reads once an interval": {requests: times(14, secret)},
-		"a source is read too often":          {requests: times(15, secret), want: "get secrets ns/a: 15 times"},
+		"nothing at all":                                   {},
+		"each replica reads once an interval":              {requests: times(14, secret)},
+		"a source is read too often":                       {requests: times(15, secret), want: "get secrets ns/a: 15 times"},
+		"a source is read once more after a standstill":    {requests: times(15, secret), stood: 1},
+		"a source is read twice more after one standstill": {requests: times(16, secret), stood: 1, want: "get secrets ns/a: 16 times"},
 		"a Certificate is read too often": {requests: times(15, Request{Verb: "get", Group: "cert-manager.io", Resource: "certificates", Namespace: "ns", Name: "a"}),
 			want: "get certificates ns/a: 15 times"},
 		"targets may be read":           {requests: times(15, Request{Verb: "get", Group: "apiregistration.k8s.io", Resource: "apiservices", Name: "a"})},
@@ -50,7 +53,7 @@ func TestWhatIsQuiet(t *testing.T) {
 			times(1, Request{Verb: "create", Group: "authorization.k8s.io", Resource: "subjectaccessreviews"})...)},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			_, err := Quiet{Replicas: 2, Interval: 5 * time.Second, SecureMetrics: test.secure}.Judge(test.requests, 30*time.Second)
+			_, err := Quiet{Replicas: 2, Interval: 5 * time.Second, SecureMetrics: test.secure, stood: test.stood}.Judge(test.requests, 30*time.Second)
 			switch {
 			case err == nil && test.want != "":
 				t.Errorf("no error, not %q", test.want)

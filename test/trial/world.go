@@ -200,7 +200,7 @@ func (w *World) Logs() string {
 
 // Quiet says what all caject may ask of the API server while nothing changes, by the arguments that they run with.
 func (w *World) Quiet() (playground.Quiet, error) {
-	q := playground.Quiet{Replicas: len(w.Replicas.All())}
+	q := playground.Quiet{Replicas: len(w.Replicas.All()), Standstills: w.standstills}
 	for _, arg := range w.Installation.Args {
 		if value, ok := strings.CutPrefix(arg, "--resync-interval="); ok {
 			var err error
@@ -214,6 +214,14 @@ func (w *World) Quiet() (playground.Quiet, error) {
 		return q, errors.New("the chart's arguments have no --resync-interval")
 	}
 	return q, nil
+}
+
+// standstills returns how often replicas have said that they stood still.
+func (w *World) standstills() (n int) {
+	for _, replica := range w.Replicas.All() {
+		n += replica.Logged("Stood still")
+	}
+	return n
 }
 
 // Use is what all caject take together.
