@@ -28,11 +28,16 @@ type contest struct {
 	undoneAt time.Time // when the last of them was found to be, or the first of all was written
 	wiped    bool      // the last of them was, and nothing was left
 	manager  string    // who does it; empty before contestedAfter
-	writes   int       // how many writes in a row had to wait
+	said     words     // what was told of the manager
+	writes   int       // how many writes over certificates of somebody else there were in a row
+	refills  int       // and how many of what was wiped
 	until    time.Time // when caject may look at it again, and fill what holds no certificate
 	overAt   time.Time // when caject may write over certificates of somebody else again
 	slot     time.Time // when it may be filled again as far as all targets together are concerned
 }
+
+// words are what was told of somebody who undoes what caject writes.
+type words struct{ wipes, fights bool }
 
 // undoing says how a target was found that caject is about to write.
 type undoing struct {
@@ -40,6 +45,7 @@ type undoing struct {
 	wiped  bool          // what is to be written holds no certificate
 	rest   time.Duration // the longest wait of a field that is wiped
 	budget time.Duration // how long all that are wiped again and again must wait for one another
+	left   time.Time     // until when it is left to the replica that leads, if it is wiped; zero if this one does
 }
 
 // restOf returns how long a target that is wiped again and again rests, where nothing rests longer than interval.
@@ -77,10 +83,14 @@ func (c contest) repeats(now time.Time, u undoing, interval time.Duration) bool 
 	return u.same && u.wiped && c.undone > 0 && !c.quiet(now, interval)
 }
 
-// postpone returns how long to leave a target alone that holds certificates of somebody else, and the contest if it is.
+// postpone returns how long to leave a target alone that holds certificates of somebody else, or that another replica is to fill, and the
+// contest if it is.
 func (c contest) postpone(now time.Time, u undoing, interval time.Duration) (contest, time.Duration) {
 	wait := left(now, c.overAt, interval)
-	if u.wiped || !u.same || wait <= 0 {
+	if u.wiped {
+		wait = left(now, u.left, interval)
+	}
+	if !u.same || wait <= 0 {
 		return c, 0
 	}
 	c.until = now.Add(min(wait, u.rest))
@@ -99,8 +109,14 @@ func (c contest) write(now time.Time, u undoing, interval time.Duration) contest
 		c.undone++
 		c.undoneAt = now
 	}
-	c.written, c.until, c.overAt, c.slot, c.wiped = now, now, now, now.Add(u.budget), u.same && u.wiped
-	if u.same {
+	c.written, c.until, c.slot, c.wiped = now, now, now.Add(u.budget), u.same && u.wiped
+	switch {
+	case !u.same:
+		c.overAt = now
+	case u.wiped: // it says nothing of how long to wait before certificates are written over
+		c.until = now.Add(min(firstRetry<<min(c.refills, 20), u.rest))
+		c.refills++
+	default:
 		wait := min(firstRetry<<min(c.writes, 20), interval)
 		c.until, c.overAt = now.Add(min(wait, u.rest)), now.Add(wait)
 		c.writes++

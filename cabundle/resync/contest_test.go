@@ -48,9 +48,9 @@ func TestContest(t *testing.T) {
 		"just before":                  {append(every(6, time.Second, true), write{2 * interval, true, false}), outcome{6, 64 * firstRetry, 64 * firstRetry, true}},
 		"rotations do not prolong it": {append(append(every(6, time.Second, true), every(7, 10*time.Second, false)...), write{time.Second, true, false}),
 			outcome{1, firstRetry, firstRetry, false}},
-		"wiped once":                           {wipes(1, time.Second), outcome{1, firstRetry, firstRetry, false}},
-		"wiped for the fortieth time":          {wipes(40, 9*time.Second), outcome{40, interval, wipeRest, true}},
-		"wiped, and then certificates instead": {append(wipes(40, 9*time.Second), write{wipeRest, true, false}), outcome{41, interval, wipeRest, true}},
+		"wiped once":                           {wipes(1, time.Second), outcome{1, 0, firstRetry, false}},
+		"wiped for the fortieth time":          {wipes(40, 9*time.Second), outcome{40, 0, wipeRest, true}},
+		"wiped, and then certificates instead": {append(wipes(40, 9*time.Second), write{wipeRest, true, false}), outcome{41, firstRetry, firstRetry, true}},
 		"undone each two minutes":              {every(10, 2*time.Minute, true), outcome{0, firstRetry, firstRetry, false}},
 	} {
 		t.Run(sentence, func(t *testing.T) {

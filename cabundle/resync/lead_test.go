@@ -89,6 +89,7 @@ func TestAHintMakesAReplicaThatFollowsActAtOnce(t *testing.T) {
 
 		// What happens later has nothing to do with that hint.
 		r.changed(target)
+		r.pass(wipeGap)
 		r.targets.put(target, []byte("\n"))
 		r.changed(target)
 		r.work(t)

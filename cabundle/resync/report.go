@@ -67,10 +67,13 @@ func (r *Resync) nameContestant(ctx context.Context, target cabundle.Target, s *
 		return c
 	}
 	manager := cabundle.LastManager(managers)
-	if manager == c.manager {
+	if manager != c.manager {
+		c.manager, c.said = manager, words{}
+	}
+	if c.wiped && c.said.wipes || !c.wiped && c.said.fights {
 		return c
 	}
-	c.manager = manager
+	c.said.wipes, c.said.fights = c.said.wipes || c.wiped, c.said.fights || !c.wiped
 	does, then := "keeps changing the caBundle back", "writes it again, ever more slowly"
 	if c.wiped {
 		does, then = "keeps emptying the caBundle", fmt.Sprintf("fills it again, every %s at most", restOf(target.Kind, r.options.Interval))

@@ -31,6 +31,7 @@ type seen struct {
 	replace bool              // it gets what the source holds and nothing else: no policy fills it
 	invalid *cabundle.Problem // of the annotation
 	at      time.Time         // when that version was first seen
+	before  time.Time         // when the version before that was first seen; zero if none was
 	fresh   bool              // it has just changed, and admission did not see it: it most likely needs a write
 }
 

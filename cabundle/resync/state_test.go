@@ -145,7 +145,7 @@ func TestTake(t *testing.T) {
 		t.Run(sentence, func(t *testing.T) {
 			s := known(test.meanwhile)
 			s.take(after)
-			if diff := cmp.Diff(test.want, s, cmp.AllowUnexported(state{}, seen{}, looked{}, contest{})); diff != "" {
+			if diff := cmp.Diff(test.want, s, cmp.AllowUnexported(state{}, seen{}, looked{}, contest{}, words{})); diff != "" {
 				t.Error(diff)
 			}
 		})

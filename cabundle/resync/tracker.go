@@ -45,8 +45,9 @@ func (t *tracker) see(target cabundle.Target, seen seen) {
 		s.ask(seen)
 		t.link(target, s)
 	default:
-		if seen.version == s.seen.version {
-			seen.at = s.seen.at // it is shown once more
+		seen.before = s.seen.at
+		if seen.version == s.seen.version { // it is shown once more
+			seen.at, seen.before = s.seen.at, s.seen.before
 		}
 		s.seen = seen
 	}

@@ -60,6 +60,69 @@ func TestAWiper(t *testing.T) {
 	}
 }
 
+// TestAWiperAndAReplicaThatFollows has somebody wipe a target while another replica leads: it fills the target after its rest, and this one
+// leaves it to that. If nobody leads, this one fills it.
+func TestAWiperAndAReplicaThatFollows(t *testing.T) {
+	for sentence, test := range map[string]struct {
+		led      bool
+		bareMost time.Duration
+		writes   int // of this one, at most
+	}{
+		"which leads":                 {true, wipeRest + time.Second, 1},
+		"which was to lead, but dies": {false, wipeRest + 2*followAfter, 14},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			rigged(t, Options{}, func(t *testing.T, r *rig) {
+				r.filled(t)
+				r.leads = false
+				r.targets.forget()
+				bareSince, most := time.Now(), time.Duration(0)
+				for begin := time.Now(); time.Since(begin) < time.Minute; {
+					switch bare := r.bare(target); {
+					case !bare:
+						r.pass(time.Second) // and it is wiped again
+						r.wipe("other")
+						bareSince = time.Now()
+					case test.led && time.Since(bareSince) >= wipeRest-time.Second:
+						r.targets.put(target, caOne)
+						r.changed(target)
+					}
+					r.during(t, 200*time.Millisecond)
+					if r.bare(target) {
+						most = max(most, time.Since(bareSince))
+					}
+				}
+				if most > test.bareMost {
+					t.Errorf("it was bare for %v", most)
+				}
+				if r.targets.patches > test.writes {
+					t.Errorf("%d writes", r.targets.patches)
+				}
+			})
+		})
+	}
+}
+
+// TestAFighterWhoWipesToo is told both.
+func TestAFighterWhoWipesToo(t *testing.T) {
+	rigged(t, Options{}, func(t *testing.T, r *rig) {
+		r.filled(t)
+		for range contestedAfter {
+			r.wipe("other")
+			r.during(t, wipeRest)
+		}
+		r.expectEvent(t, "keeps emptying the caBundle")
+		r.fight(t, "other")
+		r.expectEvent(t, "keeps changing the caBundle back")
+		for range 3 {
+			r.wipe("other")
+			r.during(t, wipeRest)
+			r.fight(t, "other")
+		}
+		r.expectEvent(t, "")
+	})
+}
+
 // bare reports whether target holds no certificate.
 func (r *rig) bare(target cabundle.Target) bool {
 	return cabundle.ParseExisting([]byte(r.targets.held(target))).Empty()

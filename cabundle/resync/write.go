@@ -87,6 +87,9 @@ func (r *Resync) write(ctx context.Context, target cabundle.Target, s *state, f 
 		// What has expired goes without anybody having changed the target.
 		same := s.looked.known && s.looked.problem == nil && s.looked.revision == s.revision(f.source) && !s.expired(now)
 		u := undoing{same: same, wiped: f.object.HoldsNone(f.patch), rest: restOf(target.Kind, r.options.Interval)}
+		if !r.options.Leads() && s.seen.at.Sub(s.seen.before) < wipeGap { // the leader lets it rest
+			u.left = s.seen.at.Add(u.rest)
+		}
 		if s.contest, f.later = contest.postpone(now, u, r.options.Interval); f.later > 0 {
 			return
 		}
