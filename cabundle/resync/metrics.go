@@ -12,7 +12,7 @@ var (
 		"1 for the state of each annotated object: injected, refused (with the reason), idle (it has no place for a caBundle) or pending (not looked at yet).",
 		[]string{"kind", "name", "state", "reason"}, nil)
 	targetContested = prometheus.NewDesc("caject_target_contested",
-		"1 for each annotated object whose caBundle another field manager keeps changing back.",
+		"1 for each annotated object whose caBundle another field manager keeps changing back, or emptying.",
 		[]string{"kind", "name", "manager"}, nil)
 	bundleExpiry = prometheus.NewDesc("caject_bundle_expiry_timestamp_seconds",
 		"When the first certificate of a referenced source expires, if an object can hold it.",

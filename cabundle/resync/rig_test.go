@@ -208,7 +208,7 @@ func (r *rig) expectContest(t *testing.T, manager string) {
 	t.Helper()
 	want := ""
 	if manager != "" {
-		want = "# HELP caject_target_contested 1 for each annotated object whose caBundle another field manager keeps changing back.\n" +
+		want = "# HELP caject_target_contested 1 for each annotated object whose caBundle another field manager keeps changing back, or emptying.\n" +
 			"# TYPE caject_target_contested gauge\n" +
 			fmt.Sprintf("caject_target_contested{kind=%q,manager=%q,name=%q} 1\n", target.Kind, manager, target.Name)
 	}
