@@ -187,7 +187,18 @@ func TestTargetsThatAreNotKnownYetTakeNothingAway(t *testing.T) {
 	if again := started.publish(t); again != delay || b.writes() != writes {
 		t.Errorf("no target is known yet: looks again after %s", again)
 	}
-	started.targets.unsynced, started.targets.summary = false, Summary{Total: 1, Injected: 1}
+
+	// All are listed, and some were not looked at: they may have no place for a caBundle, or one that is not filled.
+	started.targets.unsynced, started.targets.summary = false, Summary{Pending: 1}
+	if again := started.publish(t); again != 0 || b.writes() != writes {
+		t.Errorf("no target was looked at yet: looks again after %s", again)
+	}
+	started.targets.summary = Summary{Total: 1, Injected: 1, Pending: 1}
+	started.publish(t)
+	if replaces := b.entry(t, source).Published.Replaces; len(replaces) != 1 {
+		t.Errorf("not all were looked at: %d", len(replaces))
+	}
+	started.targets.summary = Summary{Total: 1, Injected: 1}
 	started.publish(t)
 	if replaces := b.entry(t, source).Published.Replaces; len(replaces) != 0 {
 		t.Errorf("once all are known: %d", len(replaces))

@@ -45,3 +45,25 @@ func TestATargetThatReplacesFollowsItsSource(t *testing.T) {
 		})
 	}
 }
+
+// TestNoPolicyIsAskedToFillATargetThatReplaces: it would fill in what was merged, if it did not leave the target alone.
+func TestNoPolicyIsAskedToFillATargetThatReplaces(t *testing.T) {
+	rigged(t, Options{}, func(t *testing.T, r *rig) {
+		r.publisher.policy = true
+		r.targets.edit(target, func(o metav1.Object) {
+			annotations := o.GetAnnotations()
+			annotations[cabundle.ModeAnnotation] = "replace"
+			o.SetAnnotations(annotations)
+		})
+		r.show(target)
+		r.work(t)
+		r.expect(t, caOne)
+		r.sources.set(secret, caTwo)
+		r.tick(t, secret)
+		r.work(t)
+		r.expect(t, caTwo)
+		if r.targets.readmits > 0 {
+			t.Errorf("it was admitted again %d times", r.targets.readmits)
+		}
+	})
+}
