@@ -18,7 +18,7 @@ import (
 )
 
 // "kubectl apply" of kubebuilder's scaffold warns at each CRD, and alerts fire for ever: it annotates all of them, those without a
-// conversion webhook, too.
+// conversion webhook, too (kubernetes-sigs/kubebuilder#3538).
 func TestAnAlarmAboutEveryCRDOfAScaffold(t *testing.T) {
 	eachWay(t, func(t *testing.T, f *field) {
 		const source = "scaffold"
