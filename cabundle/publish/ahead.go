@@ -112,7 +112,7 @@ func (p *Publisher) retire(ctx context.Context, ref cabundle.Reference, of *publ
 	if err != nil {
 		p.took(of, stored, err, 0)
 		p.say(ctx, err)
-		return p.options.Interval
+		return p.patience(err)
 	}
 	p.mu.Lock()
 	delete(p.publications, ref)

@@ -39,6 +39,8 @@ const (
 	workers = 16
 	// maxTries bounds how often a write is tried that others get in the way of.
 	maxTries = 5
+	// outageRetry is when to try again to write what the API server did not take for want of anything but a right: as soon as resync does.
+	outageRetry = 5 * time.Second
 	// requestTimeout bounds the work on one source.
 	requestTimeout = 10 * time.Second
 	// DroppedReason is that of the Event about certificates that had to leave a bundle for want of room.
@@ -187,11 +189,24 @@ func (p *Publisher) reconcile(ctx context.Context, ref cabundle.Reference) time.
 	p.say(ctx, err)
 	switch {
 	case err != nil:
-		return p.options.Interval
+		return p.patience(err)
 	case stored.Untidy():
 		return shards.TidyAfter
 	}
 	return wait
+}
+
+// patience returns when to try again after err.
+func (p *Publisher) patience(err error) time.Duration {
+	if unavailable(err) {
+		return p.options.Interval
+	}
+	return min(outageRetry, p.options.Interval)
+}
+
+// unavailable reports whether err says that nothing can be published until somebody changes rights or kinds of the cluster.
+func unavailable(err error) bool {
+	return apierrors.IsForbidden(err) || apierrors.IsNotFound(err) || meta.IsNoMatchError(err)
 }
 
 // unsynced returns when to try again as long as it is not known what is stored. If that lasts, it will last longer.
@@ -249,7 +264,7 @@ func (p *Publisher) say(ctx context.Context, err error) {
 	case err == nil:
 	case errors.Is(err, shards.ErrNotSynced): // the watch says why
 		now = err.Error()
-	case apierrors.IsForbidden(err), apierrors.IsNotFound(err), meta.IsNoMatchError(err):
+	case unavailable(err):
 		now = string(apierrors.ReasonForError(err))
 	default:
 		log.FromContext(ctx).V(1).Info("Not published", "error", err.Error())

@@ -339,19 +339,22 @@ func TestABundleThatIsFullSaysSo(t *testing.T) {
 func TestAnAPIServerThatTakesNothingIsTriedAgain(t *testing.T) {
 	r, s, b, _ := newRig(t, cabundle.Rules{})
 	s.hold(ca("one"))
-	for sentence, err := range map[string]error{
-		"forbidden": apierrors.NewForbidden(schema.GroupResource{}, "", errors.New("no")),
-		"an outage": errors.New("connection refused"),
-		"conflicts": apierrors.NewConflict(schema.GroupResource{}, "", errors.New("changed")),
+	for sentence, test := range map[string]struct {
+		err  error
+		want time.Duration
+	}{
+		"forbidden": {apierrors.NewForbidden(schema.GroupResource{}, "", errors.New("no")), 30 * time.Second},
+		"an outage": {errors.New("connection refused"), outageRetry},
+		"conflicts": {apierrors.NewConflict(schema.GroupResource{}, "", errors.New("changed")), outageRetry},
 	} {
-		b.shards.Fail(err)
-		if again := r.publish(t); again != 30*time.Second {
+		b.shards.Fail(test.err)
+		if again := r.publish(t); again != test.want {
 			t.Errorf("%s: again after %s", sentence, again)
 		}
 	}
 	b.shards.Fail(nil)
 	b.err = errors.New("no")
-	if again := r.publish(t); again != 30*time.Second {
+	if again := r.publish(t); again != outageRetry {
 		t.Errorf("not shown: again after %s", again)
 	}
 	b.err = nil
