@@ -174,17 +174,5 @@ func (r *rig) setVerbs(ctx context.Context, verbs ...string) error {
 
 // eventually returns once condition does nil; its last error when ctx, or limit, ends.
 func eventually(ctx context.Context, limit time.Duration, condition func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	for {
-		err := condition()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+	return playground.Eventually(ctx, limit, 20*time.Millisecond, func(context.Context) error { return condition() })
 }

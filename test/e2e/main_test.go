@@ -208,18 +208,8 @@ warnings:
 // eventually fails the test unless condition gets true.
 func eventually(t *testing.T, what string, condition func(context.Context) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), timeout)
-	defer cancel()
-	var err error
-	for {
-		if err = condition(ctx); err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%s: %v", what, err)
-		case <-time.After(10 * time.Millisecond):
-		}
+	if err := playground.Eventually(t.Context(), timeout, 10*time.Millisecond, condition); err != nil {
+		t.Fatalf("%s: %v", what, err)
 	}
 }
 

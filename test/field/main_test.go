@@ -185,15 +185,7 @@ func eventually(t *testing.T, what string, condition func(context.Context) error
 // within fails the test unless condition gets true within limit.
 func within(t *testing.T, limit time.Duration, what string, condition func(context.Context) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	defer cancel()
-	for {
-		err := condition(ctx)
-		if err == nil {
-			return
-		}
-		if playground.Sleep(ctx, 20*time.Millisecond) != nil {
-			t.Fatalf("%s: %v", what, err)
-		}
+	if err := playground.Eventually(t.Context(), limit, 20*time.Millisecond, condition); err != nil {
+		t.Fatalf("%s: %v", what, err)
 	}
 }

@@ -101,19 +101,10 @@ func (s *stage) eventually(ctx context.Context, condition func(context.Context) 
 }
 
 func eventually(ctx context.Context, patience time.Duration, condition func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	for {
-		err := condition(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("after %s: %w", patience, err)
-		case <-time.After(50 * time.Millisecond):
-		}
+	if err := playground.Eventually(ctx, patience, 50*time.Millisecond, condition); err != nil {
+		return fmt.Errorf("after %s: %w", patience, err)
 	}
+	return nil
 }
 
 func pauseFor(ctx context.Context, d time.Duration) {

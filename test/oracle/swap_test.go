@@ -32,16 +32,8 @@ const timeout = 2 * time.Minute
 // eventually fails the test unless condition returns nil in time.
 func eventually(t *testing.T, what string, condition func(context.Context) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), timeout)
-	defer cancel()
-	for {
-		err := condition(ctx)
-		if err == nil {
-			return
-		}
-		if playground.Sleep(ctx, 20*time.Millisecond) != nil {
-			t.Fatalf("%s: %v", what, err)
-		}
+	if err := playground.Eventually(t.Context(), timeout, 20*time.Millisecond, condition); err != nil {
+		t.Fatalf("%s: %v", what, err)
 	}
 }
 

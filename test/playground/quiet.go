@@ -116,6 +116,18 @@ func Sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// Eventually returns once condition does nil, asked each time after pause; its last error when limit is over, or ctx ends.
+func Eventually(ctx context.Context, limit, pause time.Duration, condition func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		err := condition(ctx)
+		if err == nil || Sleep(ctx, pause) != nil {
+			return err
+		}
+	}
+}
+
 // Judge says what came of requests, those of a span. The error names each object that caject should not have asked for, or not
 // that often.
 func (q Quiet) Judge(requests []Request, span time.Duration) (Silence, error) {
