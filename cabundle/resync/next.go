@@ -34,22 +34,23 @@ const (
 // next decides what to do with a target at now. leads says that this replica acts at once.
 func next(now time.Time, s *state, source ledger.Reading, leads bool, interval time.Duration) (act, time.Duration) {
 	same := s.looked.version == s.seen.version // as it was at the last look
+	revision, rest := s.revision(source), s.contest.rest(now, s.seen.at, interval)
 	switch {
-	case !s.due(now, s.revision(source)):
+	case !s.due(now, revision):
 		if s.unreported && leads {
 			return report, 0
 		}
 		return nothing, 0
-	case s.contest.rest(now, s.seen.at, interval) > 0 && !s.stale(s.revision(source)):
+	case rest > 0 && !s.stale(revision):
 		// Nobody wins such a fight by being faster. But another CA does not wait for its end.
-		return pause, s.contest.rest(now, s.seen.at, interval)
+		return pause, rest
 	case s.seen.invalid != nil:
 		return refuse, 0
 	case source.Problem != nil && s.looked.source && same:
 		return await, 0
 	case same && s.idle():
 		return keep, 0
-	case s.stale(s.revision(source)) && same && s.looked.known && !s.looked.source && usable(now, source):
+	case s.stale(revision) && same && s.looked.known && !s.looked.source && usable(now, source):
 		return readmit, 0
 	case leads && (s.seen.fresh && !same || s.looked.source && usable(now, source)): // it most likely needs a write
 		return look, 0
