@@ -165,9 +165,7 @@ func TestUninstallRemovesTheShards(t *testing.T) {
 	if err := process.WaitReady(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	collector, err := playground.StartProcess([]string{
-		filepath.Join(projectRoot(t), "bin", "garbage-collector"), "-kubeconfig", i.control.Kubeconfig,
-	}, 0, filepath.Join(t.TempDir(), "gc.log"))
+	collector, err := i.control.StartGarbageCollector(filepath.Join(t.TempDir(), "gc.log"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -86,13 +86,7 @@ func (f *field) nothing(ctx context.Context) error {
 // collectGarbage runs the garbage collector until the test ends.
 func (f *field) collectGarbage(t *testing.T) {
 	t.Helper()
-	root, err := playground.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	collector, err := playground.StartProcess([]string{
-		filepath.Join(root, "bin", "garbage-collector"), "-kubeconfig", f.Control.Kubeconfig,
-	}, 0, filepath.Join(t.TempDir(), "gc.log"))
+	collector, err := f.Control.StartGarbageCollector(filepath.Join(t.TempDir(), "gc.log"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,6 +44,11 @@ func StartProcess(command []string, healthPort int, logPath string) (*Process, e
 	return p, nil
 }
 
+// StartGarbageCollector starts the garbage collector of Kubernetes' controller manager on the cluster. What it logs is in logPath.
+func (c *ControlPlane) StartGarbageCollector(logPath string) (*Process, error) {
+	return StartProcess([]string{c.program("garbage-collector"), "-kubeconfig", c.Kubeconfig}, 0, logPath)
+}
+
 // Pid returns the process's number.
 func (p *Process) Pid() int { return p.command.Process.Pid }
 
