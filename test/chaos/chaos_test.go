@@ -13,7 +13,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"text/tabwriter"
 	"time"
@@ -22,6 +21,7 @@ import (
 
 	"github.com/caject/caject/test/playground"
 	"github.com/caject/caject/test/trial"
+	"github.com/caject/caject/test/trial/trialtest"
 )
 
 const (
@@ -115,13 +115,9 @@ func (r *rig) quiet(t *testing.T) playground.Silence {
 
 func setting(t *testing.T, name string, otherwise int) int {
 	t.Helper()
-	text, ok := os.LookupEnv(name)
-	if !ok {
-		return otherwise
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 {
-		t.Fatalf("%s is %q, not a number from 1", name, text)
+	n, err := trialtest.Number(name, otherwise)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return n
 }

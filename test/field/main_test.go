@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -31,19 +29,6 @@ var program string
 
 func TestMain(m *testing.M) { trialtest.Main(m, &program, closeShared) }
 
-// replicas is how many caject each world has: FIELD_REPLICAS, or 2.
-func replicas() (int, error) {
-	text, ok := os.LookupEnv("FIELD_REPLICAS")
-	if !ok {
-		return 2, nil
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 {
-		return 0, fmt.Errorf("FIELD_REPLICAS is %q, not a number from 1", text)
-	}
-	return n, nil
-}
-
 // field is a cluster in which things happen, and what looks on.
 type field struct {
 	*trial.World
@@ -52,27 +37,17 @@ type field struct {
 	policies bool
 }
 
-// start starts a cluster with policies or without; values are set in the chart.
-func start(ctx context.Context, policies bool, values ...string) (*field, error) {
-	n, err := replicas()
-	if err != nil {
-		return nil, err
-	}
-	values = append([]string{fmt.Sprintf("replicaCount=%d", n), "resyncInterval=" + interval.String(), "policy.enabled=" + onOff(policies)}, values...)
-	world, err := trial.NewWorld(ctx, trial.Options{Program: program, Replicas: n, Values: values})
-	if err != nil {
-		return nil, err
-	}
-	f := &field{World: world, census: trial.NewCensus(world.Client), policies: policies}
-	go f.census.Run(ctx)
-	return f, nil
+// optionsOf returns what a cluster is made from, with policies or without; values are set in the chart. It has FIELD_REPLICAS caject, or 2.
+func optionsOf(policies bool, values ...string) (trial.Options, error) {
+	n, err := trialtest.Number("FIELD_REPLICAS", 2)
+	return trial.Options{Program: program, Replicas: n, Values: append([]string{fmt.Sprintf("policy.enabled=%t", policies)}, values...)}, err
 }
 
-func onOff(on bool) string {
-	if on {
-		return "true"
-	}
-	return "false"
+// watched has a census look at world until ctx ends.
+func watched(ctx context.Context, world *trial.World, policies bool) *field {
+	f := &field{World: world, census: trial.NewCensus(world.Client), policies: policies}
+	go f.census.Run(ctx)
+	return f
 }
 
 // shared has the clusters that most tests work with, at the same time: one with policies and one without.
@@ -93,9 +68,21 @@ func (o *once) get() (*field, error) {
 	if o.field == nil && o.err == nil {
 		var ctx context.Context
 		ctx, o.stop = context.WithCancel(context.Background())
-		o.field, o.err = start(ctx, o.policies)
+		o.field, o.err = o.start(ctx)
 	}
 	return o.field, o.err
+}
+
+func (o *once) start(ctx context.Context) (*field, error) {
+	options, err := optionsOf(o.policies)
+	if err != nil {
+		return nil, err
+	}
+	world, err := trialtest.NewWorld(ctx, interval, options)
+	if err != nil {
+		return nil, err
+	}
+	return watched(ctx, world, o.policies), nil
 }
 
 // closeShared ends the shared clusters. It returns an error if any state of any target there was wrong.
@@ -136,19 +123,11 @@ func eachWay(t *testing.T, test func(*testing.T, *field)) {
 // own starts a cluster that a test has for itself.
 func own(t *testing.T, policies bool, values ...string) *field {
 	t.Helper()
-	f, err := start(t.Context(), policies, values...)
+	options, err := optionsOf(policies, values...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(f.Logs())
-		}
-		if err := f.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return f
+	return watched(t.Context(), trialtest.World(t, interval, options), policies)
 }
 
 // kubectl runs kubectl with manifests as its input, and fails the test if it fails. It returns what kubectl has said.

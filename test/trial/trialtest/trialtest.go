@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -46,12 +47,29 @@ func run(m *testing.M, program *string, after []func() error) (code int, err err
 	return code, errors.Join(errs...)
 }
 
-// World starts a world of o.Replicas replicas, whose --resync-interval is interval, and ends it with the test. If the test has failed by
-// then, it logs what they have logged.
+// Number returns the number, from 1, that the environment has under name, or otherwise.
+func Number(name string, otherwise int) (int, error) {
+	text, ok := os.LookupEnv(name)
+	if !ok {
+		return otherwise, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return 0, fmt.Errorf("%s is %q, not a number from 1", name, text)
+	}
+	return n, nil
+}
+
+// NewWorld starts a world of o.Replicas replicas, whose --resync-interval is interval.
+func NewWorld(ctx context.Context, interval time.Duration, o trial.Options) (*trial.World, error) {
+	o.Values = append([]string{fmt.Sprintf("replicaCount=%d", o.Replicas), "resyncInterval=" + interval.String()}, o.Values...)
+	return trial.NewWorld(ctx, o)
+}
+
+// World is NewWorld for one test: it ends with it. If the test has failed by then, World logs what the replicas have logged.
 func World(t *testing.T, interval time.Duration, o trial.Options) *trial.World {
 	t.Helper()
-	o.Values = append([]string{fmt.Sprintf("replicaCount=%d", o.Replicas), "resyncInterval=" + interval.String()}, o.Values...)
-	world, err := trial.NewWorld(t.Context(), o)
+	world, err := NewWorld(t.Context(), interval, o)
 	if err != nil {
 		t.Fatal(err)
 	}
