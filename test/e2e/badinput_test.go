@@ -215,28 +215,17 @@ func (i *installation) idle(t *testing.T, object client.Object) {
 	t.Helper()
 	eventually(t, "find that "+object.GetName()+" has no place for a caBundle", func(ctx context.Context) error {
 		families, err := playground.Metrics(ctx, i.MetricsPort)
-		if err != nil {
-			return err
+		if err == nil && find(families["caject_target_state"], map[string]string{"name": object.GetName(), "state": "idle"}) == nil {
+			err = errors.New("the metrics do not say so")
 		}
-		for _, metric := range families["caject_target_state"].GetMetric() {
-			labels := map[string]string{}
-			for _, label := range metric.GetLabel() {
-				labels[label.GetName()] = label.GetValue()
-			}
-			if labels["name"] == object.GetName() && labels["state"] == "idle" {
-				return nil
-			}
-		}
-		return errors.New("the metrics do not say so")
+		return err
 	})
-	var events corev1.EventList
-	if err := i.client.List(t.Context(), &events); err != nil {
+	events, err := playground.EventsOn(t.Context(), i.client, object)
+	if err != nil {
 		t.Fatal(err)
 	}
-	for _, event := range events.Items {
-		if event.InvolvedObject.UID == object.GetUID() {
-			t.Errorf("Event %s: %s", event.Reason, event.Message)
-		}
+	for _, event := range events {
+		t.Errorf("Event %s: %s", event.Reason, event.Message)
 	}
 	if warned := i.warnings.about("caject", object.GetName()); len(warned) > 0 {
 		t.Errorf("warnings: %q", warned)
@@ -279,15 +268,13 @@ func TestAnEventIsNotRepeatedAtEachTry(t *testing.T) {
 	shared.create(t, target)
 	shared.event(t, target, string(cabundle.SourceNotFound))
 	time.Sleep(3 * time.Second) // some tries, and rounds of the periodic loop
-	var list corev1.EventList
-	if err := shared.client.List(t.Context(), &list, client.InNamespace("default")); err != nil {
+	events, err := playground.EventsOn(t.Context(), shared.client, target)
+	if err != nil {
 		t.Fatal(err)
 	}
 	count := int32(0)
-	for _, event := range list.Items {
-		if event.InvolvedObject.UID == target.GetUID() {
-			count += max(event.Count, 1)
-		}
+	for _, event := range events {
+		count += max(event.Count, 1)
 	}
 	if count != 1 {
 		t.Errorf("%d Events", count)

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -276,12 +275,12 @@ func (i *installation) event(t *testing.T, object client.Object, reason string) 
 	t.Helper()
 	text := ""
 	eventually(t, fmt.Sprintf("Event %s on %s", reason, object.GetName()), func(ctx context.Context) error {
-		var list corev1.EventList
-		if err := i.client.List(ctx, &list, client.InNamespace(cmp.Or(object.GetNamespace(), "default"))); err != nil {
+		events, err := playground.EventsOn(ctx, i.client, object)
+		if err != nil {
 			return err
 		}
-		for _, event := range list.Items {
-			if event.InvolvedObject.Name == object.GetName() && event.InvolvedObject.UID == object.GetUID() && event.Reason == reason {
+		for _, event := range events {
+			if event.Reason == reason {
 				text = event.Message
 				return nil
 			}

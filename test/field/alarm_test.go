@@ -2,14 +2,11 @@ package field
 
 import (
 	"context"
-	"strings"
 	"testing"
 
-	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/cabundle/v1alpha1"
@@ -40,14 +37,12 @@ func TestAnAlarmAboutEveryCRDOfAScaffold(t *testing.T) {
 			if !apierrors.IsNotFound(err) {
 				t.Errorf("there is a CABundle: %v", err)
 			}
-			var events corev1.EventList
-			if err := f.Client.List(t.Context(), &events); err != nil {
+			events, err := playground.EventsOn(t.Context(), f.Client, scaffold)
+			if err != nil {
 				t.Fatal(err)
 			}
-			for _, event := range events.Items {
-				if event.InvolvedObject.Name == scaffold.Name {
-					t.Errorf("Event %s: %s", event.Reason, event.Message)
-				}
+			for _, event := range events {
+				t.Errorf("Event %s: %s", event.Reason, event.Message)
 			}
 		}
 		nothing()
@@ -68,20 +63,10 @@ func TestAnAlarmAboutEveryCRDOfAScaffold(t *testing.T) {
 // apply has kubectl apply object, and deletes it when the test ends.
 func (f *field) apply(t *testing.T, object client.Object) playground.Output {
 	t.Helper()
-	gvk, err := f.Client.GroupVersionKindFor(object)
-	if err != nil {
-		t.Fatal(err)
-	}
-	object.GetObjectKind().SetGroupVersionKind(gvk)
-	manifest, err := yaml.Marshal(object)
-	if err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
 		if err := f.Client.Delete(context.WithoutCancel(t.Context()), object); client.IgnoreNotFound(err) != nil {
 			t.Error(err)
 		}
 	})
-	manifests, _, _ := strings.Cut(string(manifest), "\nstatus:")
-	return f.kubectl(t, manifests, "apply", "-f", "-")
+	return f.kubectl(t, f.manifestOf(t, object, ""), "apply", "-f", "-")
 }

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/caject/caject/test/playground"
@@ -14,8 +13,12 @@ import (
 )
 
 // manifestOf returns object as somebody applies it, with caBundle in each of its fields; an empty one leaves the fields out.
-func manifestOf(t *testing.T, object client.Object, kind schema.GroupVersionKind, caBundle string) string {
+func (f *field) manifestOf(t *testing.T, object client.Object, caBundle string) string {
 	t.Helper()
+	kind, err := f.Client.GroupVersionKindFor(object)
+	if err != nil {
+		t.Fatal(err)
+	}
 	object = object.DeepCopyObject().(client.Object)
 	object.GetObjectKind().SetGroupVersionKind(kind)
 	playground.SetCABundles(object, []byte(caBundle))
@@ -31,18 +34,13 @@ func manifestOf(t *testing.T, object client.Object, kind schema.GroupVersionKind
 	return string(raw)
 }
 
-var (
-	validatingKind = schema.GroupVersionKind{Group: "admissionregistration.k8s.io", Version: "v1", Kind: "ValidatingWebhookConfiguration"}
-	crdKind        = schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"}
-)
-
 // "Apply failed with 19 conflicts: conflicts with "cert-manager-cainjector"" (chaos-mesh/chaos-mesh#4822; of a CRD:
 // kubernetes-sigs/cluster-api-provider-azure#4346): the manifest has placeholders, and is applied once more by the server.
 func TestApplyFailedWithConflicts(t *testing.T) {
 	eachWay(t, func(t *testing.T, f *field) {
 		ca := playground.NewCA("conflict")
 		object := playground.NewValidating("conflict", 19, playground.FromSecret(trial.Namespace, "conflict"))
-		text := manifestOf(t, object, validatingKind, "\n")
+		text := f.manifestOf(t, object, "\n")
 		f.kubectl(t, text, "apply", "--server-side", "-f", "-")
 		t.Cleanup(func() { _ = f.Client.Delete(context.WithoutCancel(t.Context()), object) })
 
@@ -52,7 +50,7 @@ func TestApplyFailedWithConflicts(t *testing.T) {
 			owned = append(owned, map[string]any{"name": webhook.Name, "clientConfig": map[string]any{"caBundle": ca}})
 		}
 		forced, err := json.Marshal(map[string]any{
-			"apiVersion": validatingKind.GroupVersion().String(), "kind": validatingKind.Kind,
+			"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
 			"metadata": map[string]any{"name": object.Name}, "webhooks": owned,
 		})
 		if err != nil {
@@ -78,12 +76,12 @@ func TestUnableToLoadRootCertificates(t *testing.T) {
 			if name == "rootreplace" {
 				first = []string{"create"}
 			}
-			f.kubectl(t, manifestOf(t, crd, crdKind, "\n"), append(first, "-f", "-")...)
+			f.kubectl(t, f.manifestOf(t, crd, "\n"), append(first, "-f", "-")...)
 			t.Cleanup(func() { _ = f.Client.Delete(context.WithoutCancel(t.Context()), crd) })
 			f.filled(t, crd, ca)
 			next := playground.NewCRD(name, crd.Annotations)
 			next.Labels = map[string]string{"version": "2"}
-			f.kubectl(t, manifestOf(t, next, crdKind, "\n"), append(way, "-f", "-")...)
+			f.kubectl(t, f.manifestOf(t, next, "\n"), append(way, "-f", "-")...)
 			f.filled(t, crd, ca)
 			if crd.Labels["version"] != "2" {
 				t.Errorf("%s: it was not applied", name)
@@ -100,7 +98,7 @@ func TestEveryDeployOverwrites(t *testing.T) {
 		f.create(t, playground.NewSecret(trial.Namespace, "diff", ca))
 		for name, caBundle := range map[string]string{"diffabsent": "", "diffplaceholder": "\n"} {
 			object := playground.NewValidating(name, 2, playground.FromSecret(trial.Namespace, "diff"))
-			text := manifestOf(t, object, validatingKind, caBundle)
+			text := f.manifestOf(t, object, caBundle)
 			f.kubectl(t, text, "apply", "--server-side", "-f", "-")
 			t.Cleanup(func() { _ = f.Client.Delete(context.WithoutCancel(t.Context()), object) })
 			f.filled(t, object, ca)

@@ -11,13 +11,13 @@ import (
 )
 
 // filled fails the test unless each caBundle of object gets want.
-func (f *field) filled(t *testing.T, object client.Object, want []byte) {
+func (f *field) filled(t *testing.T, object client.Object, want ...[]byte) {
 	t.Helper()
 	eventually(t, "fill "+object.GetName(), func(ctx context.Context) error {
 		if err := f.Client.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
 			return err
 		}
-		return playground.Holds(object, want)
+		return playground.Holds(object, want...)
 	})
 }
 

@@ -37,13 +37,13 @@ func TestTheOperatorWaitsUntilItsCABundleIsTheSecrets(t *testing.T) {
 
 				f.rotate(t, secret, second)
 				f.filled(t, replacing, second)
-				f.filled(t, merging, concat(first, second))
+				f.filled(t, merging, first, second)
 
 				f.rewrite(t, replacing, func() { playground.SetCABundles(replacing, []byte("\n")) })
 				f.filled(t, replacing, second)
 
 				f.rewrite(t, replacing, func() { mode(replacing, "merge") })
-				f.filled(t, replacing, concat(second, first))
+				f.filled(t, replacing, second, first)
 				f.rewrite(t, merging, func() { mode(merging, "replace") })
 				f.filled(t, merging, second)
 				f.rotate(t, secret, third)
@@ -51,13 +51,6 @@ func TestTheOperatorWaitsUntilItsCABundleIsTheSecrets(t *testing.T) {
 			})
 		}
 	})
-}
-
-func concat(pems ...[]byte) (all []byte) {
-	for _, one := range pems {
-		all = append(all, one...)
-	}
-	return all
 }
 
 // rotate has secret hold ca.

@@ -2,8 +2,8 @@ package field
 
 import (
 	"fmt"
+	"slices"
 	"testing"
-	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -17,7 +17,7 @@ import (
 func TestTheOperatorWaitsAfterARotationIsTakenBack(t *testing.T) {
 	t.Parallel()
 	for _, policies := range []bool{true, false} {
-		t.Run("policies "+onOff(policies), func(t *testing.T) {
+		t.Run(fmt.Sprintf("policies %t", policies), func(t *testing.T) {
 			f := own(t, policies)
 			first, second := playground.NewCA("first"), playground.NewCA("second")
 			secret := playground.NewSecret(trial.Namespace, "taken-back", first)
@@ -41,23 +41,14 @@ func TestTheOperatorWaitsAfterARotationIsTakenBack(t *testing.T) {
 			}
 			hold(first, first)
 			f.rotate(t, secret, second)
-			hold(second, concat(first, second))
+			hold(second, slices.Concat(first, second))
 			f.rotate(t, secret, first)
-			hold(first, concat(first, second))
-			f.rotate(t, secret, concat(second, first))
-			hold(concat(second, first), concat(first, second))
+			hold(first, slices.Concat(first, second))
+			f.rotate(t, secret, slices.Concat(second, first))
+			hold(slices.Concat(second, first), slices.Concat(first, second))
 
-			quiet, err := f.Quiet()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := quiet.Settle(t.Context(), f.Control, 4*time.Second, timeout); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := quiet.Watch(t.Context(), f.Control, 10*time.Second); err != nil {
-				t.Error(err)
-			}
-			hold(concat(second, first), concat(first, second))
+			f.quiet(t)
+			hold(slices.Concat(second, first), slices.Concat(first, second))
 		})
 	}
 }

@@ -132,7 +132,7 @@ func (f *field) quiet(t *testing.T) {
 	if err := q.Settle(t.Context(), f.Control, 5*time.Second, timeout); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := q.Watch(t.Context(), f.Control, 6*time.Second); err != nil {
+	if _, err := q.Watch(t.Context(), f.Control, 10*time.Second); err != nil {
 		t.Error(err)
 	}
 }

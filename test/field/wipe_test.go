@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -94,15 +95,12 @@ func (f *field) longestBare(ctx context.Context, key client.ObjectKey, stop <-ch
 func (f *field) event(t *testing.T, object client.Object, reason, part string) {
 	t.Helper()
 	eventually(t, "Event "+reason+" on "+object.GetName(), func(ctx context.Context) error {
-		var list corev1.EventList
-		if err := f.Client.List(ctx, &list, client.InNamespace("default")); err != nil {
-			return err
+		events, err := playground.EventsOn(ctx, f.Client, object)
+		if err == nil && !slices.ContainsFunc(events, func(event corev1.Event) bool {
+			return event.Reason == reason && strings.Contains(event.Message, part)
+		}) {
+			err = errors.New("there is none that says " + part)
 		}
-		for _, event := range list.Items {
-			if event.InvolvedObject.UID == object.GetUID() && event.Reason == reason && strings.Contains(event.Message, part) {
-				return nil
-			}
-		}
-		return errors.New("there is none that says " + part)
+		return err
 	})
 }

@@ -189,14 +189,11 @@ func TestImageSwap(t *testing.T) {
 	missing := playground.NewValidating("missing", 1, playground.FromSecret(namespace, "missing"))
 	w.create(t, missing)
 	eventually(t, "an Event", func(ctx context.Context) error {
-		var events corev1.EventList
-		if err := w.client.List(ctx, &events, client.InNamespace("default")); err != nil {
-			return err
+		events, err := playground.EventsOn(ctx, w.client, missing)
+		if err == nil && !slices.ContainsFunc(events, func(e corev1.Event) bool { return e.Reason == "SourceNotFound" }) {
+			err = errors.New("there is none")
 		}
-		if !slices.ContainsFunc(events.Items, func(e corev1.Event) bool { return e.InvolvedObject.Name == "missing" && e.Reason == "SourceNotFound" }) {
-			return errors.New("there is none")
-		}
-		return nil
+		return err
 	})
 	if n := swapped.Logged("level=ERROR"); n > 0 {
 		t.Errorf("%d errors are logged:\n%s", n, swapped.ReadLog())

@@ -207,6 +207,20 @@ func Holds(object client.Object, want ...[]byte) error {
 	return nil
 }
 
+// EventsOn returns the Events on object: those of its UID, if it is known.
+func EventsOn(ctx context.Context, c client.Client, object client.Object) (found []corev1.Event, err error) {
+	var all corev1.EventList
+	if err := c.List(ctx, &all); err != nil {
+		return nil, err
+	}
+	for _, event := range all.Items {
+		if on := event.InvolvedObject; on.Name == object.GetName() && (object.GetUID() == "" || on.UID == object.GetUID()) {
+			found = append(found, event)
+		}
+	}
+	return found, nil
+}
+
 // Published returns what admission policies read of each source, the bundle first and then those that it replaces, in base64.
 func Published(ctx context.Context, c client.Client) (map[string][]string, error) {
 	published, err := Shards(ctx, c)
