@@ -21,15 +21,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-const (
-	// user is who caject runs as, user and group: nobody in particular, and not root.
-	user = "65532:65532"
-	// program is where caject is in the image, which has no other file.
-	program = "caject"
-)
-
-// architectures are those that images are built for.
-var architectures = []string{"amd64", "arm64"}
+// user is who the program of an image runs as, user and group: nobody in particular, and not root.
+const user = "65532:65532"
 
 // platform is what was built for one architecture. Sizes are in bytes.
 type platform struct {
@@ -39,14 +32,17 @@ type platform struct {
 	binary     int64
 }
 
-// build compiles caject in root for each architecture, and returns an index of their images. Files are put into dir.
-func build(ctx context.Context, root, dir string, s source) (v1.ImageIndex, []platform, error) {
+// build returns an index of the images for each architecture. Files are put into dir.
+func build(ctx context.Context, architectures []string, dir string, s source) (v1.ImageIndex, []platform, error) {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	var built []platform
 	for _, arch := range architectures {
-		path := filepath.Join(dir, program+"-"+arch)
-		if err := compile(ctx, root, path, arch, s.version); err != nil {
-			return nil, nil, err
+		path := s.program
+		if path == "" {
+			path = filepath.Join(dir, "caject-"+arch)
+			if err := compile(ctx, s.root, path, arch, s.version); err != nil {
+				return nil, nil, err
+			}
 		}
 		image, err := assemble(path, arch, s)
 		if err != nil {
@@ -77,7 +73,7 @@ func compile(ctx context.Context, root, path, arch, version string) error {
 
 // assemble makes an image of the program at path and nothing else.
 func assemble(path, arch string, s source) (v1.Image, error) {
-	content, err := layerOf(path, s.time)
+	content, err := layerOf(path, s.title(), s.time)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +84,7 @@ func assemble(path, arch string, s source) (v1.Image, error) {
 	}
 	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	if image, err = mutate.Append(image, mutate.Addendum{
-		Layer: layer, History: v1.History{Created: v1.Time{Time: s.time}, CreatedBy: "go build ./cmd/caject"},
+		Layer: layer, History: v1.History{Created: v1.Time{Time: s.time}, CreatedBy: "make image"},
 	}); err != nil {
 		return nil, err
 	}
@@ -98,19 +94,19 @@ func assemble(path, arch string, s source) (v1.Image, error) {
 	}
 	config = config.DeepCopy()
 	config.OS, config.Architecture, config.Created = "linux", arch, v1.Time{Time: s.time}
-	config.Config = v1.Config{User: user, Entrypoint: []string{"/" + program}, Labels: labels(s)}
+	config.Config = v1.Config{User: user, Entrypoint: []string{"/" + s.title()}, Labels: labels(s)}
 	return mutate.ConfigFile(image, config)
 }
 
-// layerOf returns the tar of a layer that holds the program at path.
-func layerOf(path string, modified time.Time) ([]byte, error) {
+// layerOf returns the tar of a layer that holds the program at path, as name, and no other file.
+func layerOf(path, name string, modified time.Time) ([]byte, error) {
 	binary, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	var content bytes.Buffer
 	archive := tar.NewWriter(&content)
-	if err := archive.WriteHeader(&tar.Header{Name: program, Mode: 0o555, Size: int64(len(binary)), ModTime: modified, Format: tar.FormatPAX}); err != nil {
+	if err := archive.WriteHeader(&tar.Header{Name: name, Mode: 0o555, Size: int64(len(binary)), ModTime: modified, Format: tar.FormatPAX}); err != nil {
 		return nil, err
 	}
 	if _, err := archive.Write(binary); err != nil {
@@ -122,10 +118,13 @@ func layerOf(path string, modified time.Time) ([]byte, error) {
 	return content.Bytes(), nil
 }
 
-// labels are those of the OCI image specification.
+// labels are those of the OCI image specification, for caject.
 func labels(s source) map[string]string {
+	if s.program != "" {
+		return nil
+	}
 	all := map[string]string{
-		"org.opencontainers.image.title":       "caject",
+		"org.opencontainers.image.title":       s.title(),
 		"org.opencontainers.image.description": "Injects CA bundles into webhook configurations, CRDs and APIServices",
 		"org.opencontainers.image.licenses":    "Apache-2.0",
 		"org.opencontainers.image.source":      "https://github.com/caject/caject",

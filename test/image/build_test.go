@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +27,9 @@ var testSource = source{version: "v1.2.3", revision: "0123456789abcdef", time: t
 func built(t *testing.T, project string) (v1.ImageIndex, []platform) {
 	t.Helper()
 	dir := t.TempDir()
-	index, platforms, err := build(t.Context(), project, dir, testSource)
+	s := testSource
+	s.root = project
+	index, platforms, err := build(t.Context(), []string{"amd64", "arm64"}, dir, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +132,7 @@ func TestTheImageIsWhatTheDockerfileSays(t *testing.T) {
 		if base := said("FROM"); base != "scratch" {
 			t.Errorf("the Dockerfile begins with %s", base)
 		}
-		if diff := cmp.Diff([]string{program}, filesOf(t, image)); diff != "" {
+		if diff := cmp.Diff([]string{"caject"}, filesOf(t, image)); diff != "" {
 			t.Error(diff)
 		}
 	}
@@ -167,10 +170,10 @@ func filesOf(t *testing.T, image v1.Image) (names []string) {
 
 // TestTheProgramSaysItsVersion runs what is in the image of this machine's architecture.
 func TestTheProgramSaysItsVersion(t *testing.T) {
-	path := filepath.Join(t.TempDir(), program)
+	path := filepath.Join(t.TempDir(), "caject")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
-	if err := compile(ctx, root, path, architectures[0], "v1.2.3"); err != nil {
+	if err := compile(ctx, root, path, runtime.GOARCH, "v1.2.3"); err != nil {
 		t.Fatal(err)
 	}
 	out, err := exec.CommandContext(ctx, path, "--version").Output()

@@ -55,8 +55,9 @@ type ControlPlane struct {
 // silence says that envtest is to log nowhere, or it complains that nobody has told it. Several control planes may start at once.
 var silence sync.Once
 
-// StartControlPlane starts etcd and kube-apiserver. The files go to dir, which exists; the logs to dir/*.log.
-func StartControlPlane(root, dir string) (*ControlPlane, error) {
+// StartControlPlane starts etcd and kube-apiserver. The files go to dir, which exists; the logs to dir/*.log. configure changes the arguments
+// of kube-apiserver.
+func StartControlPlane(root, dir string, configure ...func(*envtest.APIServer)) (*ControlPlane, error) {
 	silence.Do(func() { log.SetLogger(logr.Discard()) })
 	env := &envtest.Environment{
 		BinaryAssetsDirectory:    filepath.Join(root, "bin"),
@@ -84,6 +85,9 @@ func StartControlPlane(root, dir string) (*ControlPlane, error) {
 		return nil, err
 	}
 	apiServer.Out, apiServer.Err = apiServerLog, apiServerLog
+	for _, change := range configure {
+		change(apiServer)
+	}
 	config, err := env.Start()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the control plane (its log is %s; `make assets` builds the programs): %w", apiServerLog.Name(), err), env.Stop())
@@ -93,6 +97,19 @@ func StartControlPlane(root, dir string) (*ControlPlane, error) {
 		return nil, errors.Join(err, env.Stop())
 	}
 	return c, nil
+}
+
+// WriteUser makes a user of those groups, and writes a kubeconfig with a client certificate of it to path.
+func (c *ControlPlane) WriteUser(path, name string, groups ...string) error {
+	user, err := c.env.AddUser(envtest.User{Name: name, Groups: groups}, nil)
+	if err != nil {
+		return err
+	}
+	kubeconfig, err := user.KubeConfig()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, kubeconfig, 0o600)
 }
 
 // Stop ends both programs and removes etcd's data.
