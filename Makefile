@@ -131,6 +131,20 @@ image: ## Build the image for amd64 and arm64 into bin/caject-image.tar, an OCI 
 	@cd test/image && go build -o ../../bin/image .
 	@bin/image -version $(VERSION)
 
+# The image as a release has it: by the chart's appVersion.
+APPVERSION := $(shell awk -F '"' '/^appVersion:/ { print $$2 }' charts/caject/Chart.yaml)
+
+.PHONY: nodeparts
+nodeparts: assets
+	@test/controlplane/build node
+	@cd test/image && go build -o ../../bin/image .
+	@bin/image -arch $$(go env GOARCH) -o bin/node/caject.tar -version $(APPVERSION)
+	@bin/image -arch $$(go env GOARCH) -o bin/node/pause.tar -program bin/node/pause -repository registry.k8s.io/pause -version 3.10 >/dev/null
+
+.PHONY: node
+node: nodeparts bin/gotestsum ## Run the image as pods on a real node, in namespaces of its own: needs root, and runc and nftables from the distribution. FAMILY=IPv6; ONLY=regexp.
+	@cd test && NODE_FAMILY=$(or $(FAMILY),IPv4) ../bin/gotestsum --format standard-verbose -- -count=1 -timeout 45m $(if $(ONLY),-run '$(ONLY)') ./node
+
 .PHONY: assets
 assets: ## Build etcd, kube-apiserver, kubectl, helm and the garbage collector into bin/, once (ten minutes on two cores).
 	@test/controlplane/build

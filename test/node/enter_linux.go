@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -23,7 +24,7 @@ func Enter() error {
 	if os.Getenv(inside) != "" {
 		return nil
 	}
-	if err := check(); err != nil {
+	if err := Check(); err != nil {
 		return err
 	}
 	cgroup := fmt.Sprintf("caject-node-%d", os.Getpid())
@@ -34,6 +35,11 @@ func Enter() error {
 	command := exec.Command(self, os.Args[1:]...)
 	command.Stdin, command.Stdout, command.Stderr = os.Stdin, os.Stdout, os.Stderr
 	command.Env = append(os.Environ(), inside+"="+cgroup)
+	door, err := openDoor()
+	if err != nil {
+		return err
+	}
+	command.ExtraFiles = []*os.File{door}
 	command.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC,
 		Pdeathsig:  syscall.SIGKILL,
@@ -59,8 +65,21 @@ func Enter() error {
 	return nil
 }
 
-// check says what is missing.
-func check() error {
+// doorFile is the first of ExtraFiles.
+const doorFile = 3
+
+// openDoor returns a socket that listens on loopback outside. The one who accepts connections may be in another network.
+func openDoor() (*os.File, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	defer listener.Close()
+	return listener.(*net.TCPListener).File()
+}
+
+// Check says what the machine lacks.
+func Check() error {
 	var missing []string
 	if os.Geteuid() != 0 {
 		missing = append(missing, "root")
@@ -129,16 +148,25 @@ func makeCgroup() (string, error) {
 
 // removeCgroup removes it with all below, as far as it is empty.
 func removeCgroup(name string) {
-	for _, parent := range cgroups() {
-		var all []string
-		_ = filepath.WalkDir(filepath.Join(parent, name), func(path string, entry fs.DirEntry, err error) error {
-			if err == nil && entry.IsDir() {
-				all = append(all, path)
-			}
-			return nil
-		})
-		for i := range all {
-			_ = syscall.Rmdir(all[len(all)-1-i])
+	// The kubelet makes some where no controller is, too.
+	for _, pattern := range []string{filepath.Join(cgroupRoot, name), filepath.Join(cgroupRoot, "*", name)} {
+		found, _ := filepath.Glob(pattern) // the pattern is right
+		for _, dir := range found {
+			removeAll(dir)
 		}
+	}
+}
+
+// removeAll removes a cgroup and those in it.
+func removeAll(dir string) {
+	var all []string
+	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() {
+			all = append(all, path)
+		}
+		return nil
+	})
+	for i := range all {
+		_ = syscall.Rmdir(all[len(all)-1-i])
 	}
 }

@@ -21,18 +21,18 @@ const (
 type addresses struct {
 	// node is the machine's own, with its network.
 	node netip.Prefix
-	// pods and services are the networks of both, and everywhere is all networks.
-	pods, services, everywhere netip.Prefix
+	// pods and services are the networks of both.
+	pods, services netip.Prefix
 }
 
 var networks = map[Family]addresses{
 	IPv4: {
 		node: netip.MustParsePrefix("10.10.0.1/24"), pods: netip.MustParsePrefix("10.244.0.0/24"),
-		services: netip.MustParsePrefix("10.96.0.0/16"), everywhere: netip.MustParsePrefix("0.0.0.0/0"),
+		services: netip.MustParsePrefix("10.96.0.0/16"),
 	},
 	IPv6: {
 		node: netip.MustParsePrefix("fd00:10::1/64"), pods: netip.MustParsePrefix("fd00:244::/64"),
-		services: netip.MustParsePrefix("fd00:96::/112"), everywhere: netip.MustParsePrefix("::/0"),
+		services: netip.MustParsePrefix("fd00:96::/112"),
 	},
 }
 

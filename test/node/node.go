@@ -25,6 +25,8 @@ const (
 	pause = "registry.k8s.io/pause:3.10"
 	// socket is containerd's.
 	socket = "/run/containerd/containerd.sock"
+	// port is the API server's.
+	port = "6443"
 	// patience is for what takes seconds.
 	patience = 2 * time.Minute
 )
@@ -45,8 +47,8 @@ type Node struct {
 }
 
 // Start starts a node, in namespaces that Enter has made, and returns once it is ready. Its files go to dir, which exists; what the programs
-// log is in dir/*.log. configure changes the arguments of kube-apiserver.
-func Start(ctx context.Context, root, dir string, family Family, configure ...func(*envtest.APIServer)) (*Node, error) {
+// log is in dir/*.log.
+func Start(ctx context.Context, root, dir string, family Family) (*Node, error) {
 	n := &Node{Root: root, addresses: networks[family], programs: map[string]*playground.Process{}}
 	var err error
 	if n.cgroup, err = makeCgroup(); err != nil {
@@ -64,7 +66,7 @@ func Start(ctx context.Context, root, dir string, family Family, configure ...fu
 	if err := n.certify(filepath.Join(dir, "apiserver")); err != nil {
 		return nil, err
 	}
-	n.ControlPlane, err = playground.StartControlPlane(root, dir, append([]func(*envtest.APIServer){n.serve}, configure...)...)
+	n.ControlPlane, err = playground.StartControlPlane(root, dir, n.serve)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +100,7 @@ func (n *Node) certify(dir string) error {
 
 // serve makes the API server one of a cluster with nodes.
 func (n *Node) serve(a *envtest.APIServer) {
-	a.SecureServing.Address, a.SecureServing.Port = n.addresses.node.Addr().String(), "6443"
+	a.SecureServing.Address, a.SecureServing.Port = n.addresses.node.Addr().String(), port
 	if ca, err := os.ReadFile(filepath.Join(a.CertDir, "apiserver.crt")); err == nil {
 		a.SecureServing.CA = ca
 	}
@@ -124,8 +126,8 @@ func (n *Node) configure() error {
 		}
 	}
 	values := map[string]any{
-		"Dir": n.Dir, "Cgroup": n.cgroup, "Address": n.addresses.node.Addr(), "Pods": n.addresses.pods, "Everywhere": n.addresses.everywhere,
-		"Pause": pause, "Programs": n.path(""), "Runc": runc,
+		"Dir": n.Dir, "Cgroup": n.cgroup, "Address": n.addresses.node.Addr(), "Pods": n.addresses.pods,
+		"DNS": n.addresses.kubernetes().Next(), "Pause": pause, "Programs": n.path(""), "Runc": runc,
 	}
 	all, err := template.ParseFS(files, "files/*")
 	if err != nil {

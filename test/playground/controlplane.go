@@ -55,8 +55,8 @@ type ControlPlane struct {
 // silence says that envtest is to log nowhere, or it complains that nobody has told it. Several control planes may start at once.
 var silence sync.Once
 
-// StartControlPlane starts etcd and kube-apiserver. The files go to dir, which exists; the logs to dir/*.log. configure changes the arguments
-// of kube-apiserver.
+// StartControlPlane starts etcd and kube-apiserver. The files go to dir, which exists; the logs to dir/*.log. configure changes how
+// kube-apiserver starts.
 func StartControlPlane(root, dir string, configure ...func(*envtest.APIServer)) (*ControlPlane, error) {
 	silence.Do(func() { log.SetLogger(logr.Discard()) })
 	env := &envtest.Environment{
@@ -98,6 +98,9 @@ func StartControlPlane(root, dir string, configure ...func(*envtest.APIServer)) 
 	}
 	return c, nil
 }
+
+// Configure changes how kube-apiserver starts from the next time on.
+func (c *ControlPlane) Configure(change func(*envtest.APIServer)) { change(c.env.ControlPlane.GetAPIServer()) }
 
 // WriteUser makes a user of those groups, and writes a kubeconfig with a client certificate of it to path.
 func (c *ControlPlane) WriteUser(path, name string, groups ...string) error {

@@ -12,17 +12,22 @@ import (
 
 // Metrics are what caject serves on the given port of loopback.
 func Metrics(ctx context.Context, port int) (map[string]*dto.MetricFamily, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://localhost:%d/metrics", port), nil)
+	return MetricsAt(ctx, http.DefaultClient, fmt.Sprintf("http://localhost:%d/metrics", port))
+}
+
+// MetricsAt are those that are served at url, of caject or another program.
+func MetricsAt(ctx context.Context, client *http.Client, url string) (map[string]*dto.MetricFamily, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return nil, err
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("read caject's metrics: %s", response.Status)
+		return nil, fmt.Errorf("read the metrics at %s: %s", url, response.Status)
 	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	return parser.TextToMetricFamilies(response.Body)
