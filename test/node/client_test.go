@@ -90,14 +90,14 @@ func (r *rig) showCertificate() error {
 	for _, one := range user.AuthInfos {
 		shown.AuthInfos["caject.caject.svc"] = one
 	}
-	const plugins = `apiVersion: apiserver.config.k8s.io/v1
+	plugins := `apiVersion: apiserver.config.k8s.io/v1
 kind: AdmissionConfiguration
 plugins:
   - name: MutatingAdmissionWebhook
     configuration: &webhooks
       apiVersion: apiserver.config.k8s.io/v1
       kind: WebhookAdmissionConfiguration
-      kubeConfigFile: webhooks.kubeconfig
+      kubeConfigFile: ` + r.file("webhooks.kubeconfig") + `
   - name: ValidatingAdmissionWebhook
     configuration: *webhooks
 `

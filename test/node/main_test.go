@@ -52,8 +52,7 @@ func runTests(m *testing.M) (code int, err error) {
 	if _, ok := networks[family]; !ok {
 		return 1, fmt.Errorf("NODE_FAMILY is %s, not IPv4 or IPv6", family)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
+	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	root, err := playground.Root()
 	if err != nil {
 		return 1, err
@@ -62,7 +61,13 @@ func runTests(m *testing.M) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	defer func() { err = errors.Join(err, forget(dir), os.RemoveAll(dir)) }()
+	clean := func() error { return errors.Join(forget(dir), os.RemoveAll(dir)) }
+	defer func() { err = errors.Join(err, clean()) }()
+	go func() {
+		<-ctx.Done() // somebody gives up
+		_ = clean()
+		os.Exit(1)
+	}()
 	began := time.Now()
 	node, err := Start(ctx, root, dir, family)
 	if err != nil {

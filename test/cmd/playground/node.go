@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/caject/caject/test/node"
+	"github.com/caject/caject/test/playground"
+)
+
+// serveNode runs a node, with the chart as it is, until ctx ends.
+func serveNode(ctx context.Context, root string, f files) (err error) {
+	if err := node.Enter(); err != nil {
+		return err
+	}
+	dir := f.path("node")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	n, err := node.Start(ctx, root, dir, node.IPv4)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.CutPower()) }()
+	if err := n.Open(f.path("kubeconfig")); err != nil {
+		return err
+	}
+	if _, err := n.Helm(ctx, "install", "caject", filepath.Join(root, "charts", "caject"),
+		"--namespace", playground.Namespace, "--create-namespace", "--wait"); err != nil {
+		return err
+	}
+	if err := f.ready(fmt.Sprintf(`A node is up, with caject as pods. The logs of its programs are in .run/node.
+
+  export KUBECONFIG=%s
+  kubectl is %s
+
+  kubectl --namespace %s get pods
+  ctr is %s: nsenter --target %d --mount --net --pid, and then ctr --address /run/containerd/containerd.sock --namespace k8s.io tasks ls
+`, f.path("kubeconfig"), filepath.Join(root, "bin", "kubectl"), playground.Namespace, filepath.Join(root, "bin", "node", "ctr"), 1)); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
