@@ -168,7 +168,7 @@ func newRig(t *testing.T, replicas int, released bool) *rig {
 // interpose has caject reach the API server through a proxy.
 func (r *rig) interpose(w *trial.World) error {
 	var err error
-	if r.proxy, err = trial.NewProxy(w.Control.Config); err != nil {
+	if r.proxy, err = trial.NewProxy(w.Control.Entrance()); err != nil {
 		return err
 	}
 	return r.proxy.Kubeconfig(w.Installation.Kubeconfig, w.Installation.Kubeconfig)

@@ -99,7 +99,8 @@ func (c *ControlPlane) Pod(ctx context.Context, namespace, deployment string) (*
 	return &found.Spec.Template.Spec, nil
 }
 
-// WriteKubeconfig writes a kubeconfig with a token of a ServiceAccount and nothing of the admin's.
+// WriteKubeconfig writes a kubeconfig with a token of a ServiceAccount and nothing of the admin's. Of several API servers it names the
+// balancer.
 func (c *ControlPlane) WriteKubeconfig(ctx context.Context, namespace, account, path string) error {
 	client, err := kubernetes.NewForConfig(c.Config)
 	if err != nil {
@@ -112,7 +113,7 @@ func (c *ControlPlane) WriteKubeconfig(ctx context.Context, namespace, account, 
 		return fmt.Errorf("get a token of ServiceAccount %s/%s: %w", namespace, account, err)
 	}
 	config := clientcmdapi.NewConfig()
-	config.Clusters["playground"] = &clientcmdapi.Cluster{Server: c.Config.Host, CertificateAuthorityData: c.Config.CAData}
+	config.Clusters["playground"] = &clientcmdapi.Cluster{Server: c.Entrance().Host, CertificateAuthorityData: c.Config.CAData}
 	config.AuthInfos[account] = &clientcmdapi.AuthInfo{Token: token.Status.Token}
 	config.Contexts[account] = &clientcmdapi.Context{Cluster: "playground", AuthInfo: account}
 	config.CurrentContext = account

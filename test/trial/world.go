@@ -28,8 +28,10 @@ type World struct {
 	Control      *playground.ControlPlane
 	Installation *playground.Installation
 	Replicas     *playground.Replicas
-	Client       client.WithWatch // the admin's
+	Client       client.WithWatch // the admin's, of the first API server
 	Program      string
+	// APIServers are all, if there are several. caject reaches them through their balancer.
+	APIServers *playground.APIServers
 
 	dir     string
 	proxied bool
@@ -44,6 +46,8 @@ type Options struct {
 	Program string
 	// Replicas is how many of them run.
 	Replicas int
+	// APIServers is how many kube-apiservers run; 0 is one.
+	APIServers int
 	// Values are set in the chart, as helm's --set.
 	Values []string
 	// Args are added to those of the chart.
@@ -74,6 +78,11 @@ func NewWorld(ctx context.Context, o Options) (w *World, err error) {
 }
 
 func (w *World) start(ctx context.Context, o Options) (err error) {
+	if o.APIServers > 1 {
+		if w.APIServers, err = w.Control.AddAPIServers(o.APIServers - 1); err != nil {
+			return err
+		}
+	}
 	config := rest.CopyConfig(w.Control.Config)
 	config.WarningHandler = rest.NoWarnings{}
 	if w.Client, err = playground.NewClient(config); err != nil {
@@ -109,7 +118,7 @@ func (w *World) Start() (*playground.Replica, error) {
 	if !w.proxied {
 		return w.Replicas.Start(w.Program, w.dir)
 	}
-	proxy, err := NewProxy(w.Control.Config)
+	proxy, err := NewProxy(w.Control.Entrance())
 	if err != nil {
 		return nil, err
 	}
