@@ -21,11 +21,12 @@ import (
 // certificates: a token or client certificate is valid at each. What one of them has stored, the others learn of a little later, and
 // each evaluates admission policies and calls webhooks for itself. A balancer before them takes connections to each in turn.
 type APIServers struct {
-	all      []*APIServer
+	address  string // of all, without a port
 	balancer *balancer
 	serving  sync.WaitGroup
 
 	mu   sync.Mutex
+	all  []*APIServer
 	turn int
 }
 
@@ -33,6 +34,8 @@ type APIServers struct {
 type APIServer struct {
 	// Config is the admin's, at this API server, without the balancer.
 	Config *rest.Config
+	// Kubeconfig is a file with the same in it.
+	Kubeconfig string
 
 	plane   *ControlPlane
 	road    *road    // from the balancer
@@ -45,23 +48,19 @@ type APIServer struct {
 	set     *APIServers
 }
 
-// AddAPIServers starts n more API servers, and a balancer before all. The tokens that are issued from then on are taken to the balancer by
-// their kubeconfigs; the admin's own Config leads to the first API server, as before. Their logs are kube-apiserver-1.log and so on.
+// AddAPIServers starts n more API servers, and a balancer before all. Kubeconfigs that are written from then on lead to the balancer; the
+// admin's own leads to the first API server, as before. Their files are kubeconfig-1, kube-apiserver-1.log and so on.
 func (c *ControlPlane) AddAPIServers(n int) (*APIServers, error) {
-	s := &APIServers{}
+	s := &APIServers{address: c.env.ControlPlane.GetAPIServer().SecureServing.Address}
 	s.balancer = &balancer{route: s.route, tries: n + 1}
-	if err := s.balancer.listenAt(net.JoinHostPort(c.env.ControlPlane.GetAPIServer().SecureServing.Address, "0")); err != nil {
+	if err := s.balancer.listenAt(net.JoinHostPort(s.address, "0")); err != nil {
 		return nil, err
 	}
 	c.servers = s
 	s.serving.Go(s.balancer.serve)
-	s.all = []*APIServer{{Config: c.Config, plane: c, road: newRoad(), set: s}}
-	first, err := commandOf("--cert-dir=" + c.env.ControlPlane.GetAPIServer().CertDir)
-	if err != nil {
-		return nil, err
-	}
+	s.all = []*APIServer{{Config: c.Config, Kubeconfig: c.Kubeconfig, plane: c, set: s, road: newRoad()}}
 	for range n {
-		server, err := s.next(c, first)
+		server, err := s.next(c)
 		if err != nil {
 			return nil, err
 		}
@@ -72,45 +71,40 @@ func (c *ControlPlane) AddAPIServers(n int) (*APIServers, error) {
 	return s, nil
 }
 
-// next prepares one more API server like the one that runs by the command line first.
-func (s *APIServers) next(c *ControlPlane, first []string) (*APIServer, error) {
-	name := fmt.Sprintf("apiserver-%d", len(s.all))
-	certDir := filepath.Join(c.Dir, name)
-	if err := os.MkdirAll(certDir, 0o700); err != nil {
-		return nil, err
+// next prepares one more API server like the first one.
+func (s *APIServers) next(c *ControlPlane) (*APIServer, error) {
+	n, etcd := len(s.all), c.env.ControlPlane.Etcd.URL
+	server := &APIServer{
+		Config: rest.CopyConfig(c.Config), Kubeconfig: filepath.Join(c.Dir, fmt.Sprintf("kubeconfig-%d", n)),
+		plane: c, set: s, road: newRoad(), etcd: newRoad(), log: filepath.Join(c.Dir, fmt.Sprintf("kube-apiserver-%d.log", n)),
 	}
-	for _, file := range []string{"apiserver.crt", "apiserver.key"} {
-		content, err := os.ReadFile(filepath.Join(c.env.ControlPlane.GetAPIServer().CertDir, file))
-		if err != nil {
-			return nil, err
-		}
-		if err := os.WriteFile(filepath.Join(certDir, file), content, 0o600); err != nil {
-			return nil, err
-		}
-	}
-	var port int
-	if err := FreePorts(&port); err != nil {
-		return nil, err
-	}
-	config := rest.CopyConfig(c.Config)
-	config.Host = "https://" + net.JoinHostPort(c.env.ControlPlane.GetAPIServer().SecureServing.Address, strconv.Itoa(port))
-	server := &APIServer{Config: config, plane: c, road: newRoad(), etcd: newRoad(), set: s, log: filepath.Join(c.Dir, "kube-"+name+".log")}
-	etcd := c.env.ControlPlane.Etcd.URL
+	s.mu.Lock()
+	s.all = append(s.all, server)
+	s.mu.Unlock()
 	server.link = &balancer{tries: 1, route: func() (string, *road) { return etcd.Host, server.etcd }}
-	if err := server.link.listenAt(net.JoinHostPort(etcd.Hostname(), "0")); err != nil {
+	var port int
+	if err := errors.Join(FreePorts(&port), server.link.listenAt(net.JoinHostPort(s.address, "0"))); err != nil {
 		return nil, err
 	}
 	s.serving.Go(server.link.serve)
+	server.Config.Host = "https://" + net.JoinHostPort(s.address, strconv.Itoa(port))
+	if err := RedirectKubeconfig(c.Kubeconfig, server.Kubeconfig, server.Config.Host, c.Config.CAData); err != nil {
+		return nil, err
+	}
+	files := c.env.ControlPlane.GetAPIServer().CertDir
+	first, err := commandOf("--cert-dir=" + files)
+	if err != nil {
+		return nil, err
+	}
 	server.command = withArguments(first, map[string]string{
-		"--secure-port":  strconv.Itoa(port),
-		"--cert-dir":     certDir,
-		"--etcd-servers": "http://" + server.link.listener.Addr().String(),
+		"--secure-port":          strconv.Itoa(port),
+		"--cert-dir":             filepath.Join(c.Dir, fmt.Sprintf("apiserver-%d", n)), // it is not used
+		"--tls-cert-file":        filepath.Join(files, "apiserver.crt"),
+		"--tls-private-key-file": filepath.Join(files, "apiserver.key"),
+		"--etcd-servers":         "http://" + server.link.listener.Addr().String(),
 		// All are at the same address, and would dispute the endpoints of the Service kubernetes.
 		"--endpoint-reconciler-type": "none",
 	})
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.all = append(s.all, server)
 	return server, nil
 }
 
@@ -150,7 +144,7 @@ func (s *APIServers) route() (string, *road) {
 
 // stop ends all but the first API server, and the balancer.
 func (s *APIServers) stop() error {
-	err := s.balancer.listener.Close()
+	err := s.balancer.close()
 	for _, server := range s.all {
 		server.road.set(Refused, true)
 		if server.process != nil {
@@ -158,7 +152,7 @@ func (s *APIServers) stop() error {
 		}
 		if server.link != nil {
 			server.etcd.set(Refused, true)
-			err = errors.Join(err, server.link.listener.Close())
+			err = errors.Join(err, server.link.close())
 		}
 	}
 	s.serving.Wait()
@@ -189,6 +183,9 @@ func (s *APIServer) PutBack() {
 
 // Connections returns how many there are through the balancer.
 func (s *APIServer) Connections() int { return s.road.connections() }
+
+// Pid returns its process's number. It is not for the first API server.
+func (s *APIServer) Pid() int { return s.process.Pid() }
 
 // Start starts it after Kill, at the same address, and returns once it is ready.
 func (s *APIServer) Start(ctx context.Context) error {

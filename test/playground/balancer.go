@@ -26,6 +26,14 @@ func (b *balancer) listenAt(address string) error {
 	return nil
 }
 
+// close ends it. Connections that there are stay.
+func (b *balancer) close() error {
+	if b.listener == nil {
+		return nil // it was never started
+	}
+	return b.listener.Close()
+}
+
 func (b *balancer) serve() {
 	for {
 		connection, err := b.listener.Accept()

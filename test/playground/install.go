@@ -120,6 +120,19 @@ func (c *ControlPlane) WriteKubeconfig(ctx context.Context, namespace, account, 
 	return clientcmd.WriteToFile(*config, path)
 }
 
+// RedirectKubeconfig writes a copy of a kubeconfig that leads to another server, one with a certificate of ca (PEM). from and to may be the
+// same file.
+func RedirectKubeconfig(from, to, server string, ca []byte) error {
+	config, err := clientcmd.LoadFromFile(from)
+	if err != nil {
+		return err
+	}
+	for _, cluster := range config.Clusters {
+		cluster.Server, cluster.CertificateAuthorityData = server, ca
+	}
+	return clientcmd.WriteToFile(*config, to)
+}
+
 // FreePorts sets each of ports to a port that is free on loopback now.
 func FreePorts(ports ...*int) error {
 	for _, port := range ports {

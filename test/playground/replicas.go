@@ -112,7 +112,7 @@ func (r *Replicas) Forget(replica *Replica) {
 // Stop ends the replicas and the balancer.
 func (r *Replicas) Stop() error {
 	r.stop()
-	err := r.balancer.listener.Close()
+	err := r.balancer.close()
 	for _, replica := range r.All() {
 		err = errors.Join(err, replica.Stop())
 	}
