@@ -17,12 +17,12 @@ import (
 func TestEachAPIServer(t *testing.T) {
 	r := newRig(t)
 	r.begin(t)
-	for n, api := range r.clients {
+	for n, api := range r.Clients {
 		t.Run(fmt.Sprintf("fills in the answer to a create, API server %d", n), func(t *testing.T) { filled(t, api, n) })
 		t.Run(fmt.Sprintf("keeps what an update would lose, API server %d", n), func(t *testing.T) { r.kept(t, n) })
 	}
 	for n, server := range r.APIServers.All() {
-		for m := range r.clients {
+		for m := range r.Clients {
 			t.Run(fmt.Sprintf("rotated through API server %d, while all replicas read from %d", m, n), func(t *testing.T) {
 				if err := r.gather(t.Context(), server); err != nil {
 					t.Fatal(err)
@@ -59,11 +59,11 @@ func filled(t *testing.T, api client.Client, n int) {
 // kept fails the test unless a target whose source cannot be used keeps what it holds, although somebody applies a placeholder.
 func (r *rig) kept(t *testing.T, n int) {
 	t.Helper()
-	ca, api := playground.NewCA("kept"), r.clients[n]
+	ca, api := playground.NewCA("kept"), r.Clients[n]
 	for kind := range trial.Kinds {
 		object := trial.Kinds[kind](fmt.Sprintf("kept%d-%d", n, kind), playground.FromSecret(trial.Namespace, "missing"))
 		playground.SetCABundles(object, ca)
-		if err := r.clients[0].Create(t.Context(), object); err != nil {
+		if err := r.Clients[0].Create(t.Context(), object); err != nil {
 			t.Fatal(err)
 		}
 		playground.SetCABundles(object, []byte(trial.Placeholder))
@@ -82,7 +82,8 @@ func (r *rig) kept(t *testing.T, n int) {
 // pushed fails the test unless all targets follow a rotation long before the next round.
 func (r *rig) pushed(t *testing.T, through int) {
 	t.Helper()
-	if err := r.through[through].Rotate(t.Context(), sources[0]); err != nil {
+	r.population.Through(r.Clients[through])
+	if err := r.population.Rotate(t.Context(), sources[0]); err != nil {
 		t.Fatal(err)
 	}
 	took, err := r.right(t.Context())

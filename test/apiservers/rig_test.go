@@ -10,12 +10,10 @@ package apiservers
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"testing"
 	"time"
 
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/caject/caject/test/playground"
@@ -44,10 +42,8 @@ func TestMain(m *testing.M) { trialtest.Main(m, &binary) }
 // rig is a world with several API servers.
 type rig struct {
 	*trial.World
-	census  *trial.Census
-	clients []client.WithWatch // the admin's, of each API server
-	// through has sources and targets written through each API server.
-	through []*trial.Population
+	census     *trial.Census
+	population *trial.Population
 }
 
 // newRig starts all.
@@ -60,48 +56,25 @@ func newRig(t *testing.T, args ...string) *rig {
 	r := &rig{World: trialtest.World(t, interval, trial.Options{Program: binary, Replicas: replicas, APIServers: n, Args: args})}
 	r.census = trial.NewCensus(r.Client)
 	go r.census.Run(t.Context())
-	for _, server := range r.APIServers.All() {
-		config := rest.CopyConfig(server.Config)
-		config.WarningHandler = rest.NoWarnings{}
-		c, err := playground.NewClient(config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.clients = append(r.clients, c)
-		r.through = append(r.through, trial.NewPopulation(c, r.census))
-	}
+	r.population = trial.NewPopulation(r.census, r.Clients...)
 	return r
 }
 
 // first and last are the API servers that most is about: what goes wrong happens to the last one.
 func (r *rig) first() *playground.APIServer { return r.APIServers.All()[0] }
-func (r *rig) last() *playground.APIServer  { return r.APIServers.All()[len(r.clients)-1] }
+func (r *rig) last() *playground.APIServer  { return r.APIServers.All()[len(r.Clients)-1] }
 
 // gather has all replicas connect to one API server.
 func (r *rig) gather(ctx context.Context, to *playground.APIServer) error {
-	for _, server := range r.APIServers.All() {
-		if server != to {
-			server.TakeOut()
-			defer server.PutBack()
-		}
-	}
-	return playground.Eventually(ctx, patience, 20*time.Millisecond, func(context.Context) error {
-		if n := to.Connections(); n < replicas {
-			return fmt.Errorf("%d connections to the API server, not one of each replica", n)
-		}
-		return nil
-	})
+	return r.APIServers.Gather(ctx, to, replicas)
 }
 
 // right waits until all targets hold what their sources do, and caject says so, and returns how long that took.
 func (r *rig) right(ctx context.Context) (time.Duration, error) {
-	began, targets := time.Now(), 0
-	for _, population := range r.through {
-		targets += population.Targets()
-	}
+	began := time.Now()
 	wait, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	err := r.WaitHealthy(wait, r.census, targets)
+	err := r.WaitHealthy(wait, r.census, r.population.Targets())
 	if _, seen := r.census.Result(); seen != nil {
 		err = errors.Join(err, seen)
 	}
@@ -132,11 +105,11 @@ var sources = []string{"source0", "source1", "source2"}
 func (r *rig) begin(t *testing.T) {
 	t.Helper()
 	for _, source := range sources {
-		if err := r.through[0].AddSource(t.Context(), source); err != nil {
+		if err := r.population.AddSource(t.Context(), source); err != nil {
 			t.Fatal(err)
 		}
 		for kind := range trial.Kinds {
-			if _, err := r.through[0].AddTarget(t.Context(), kind, source); err != nil {
+			if _, err := r.population.AddTarget(t.Context(), kind, source); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -146,18 +119,18 @@ func (r *rig) begin(t *testing.T) {
 	}
 }
 
-// change rotates all sources, creates a target and applies another one with a placeholder, in turn through each of some API servers.
-func (r *rig) change(ctx context.Context, through []*trial.Population) error {
+// change rotates all sources, creates a target of each and applies it again with a placeholder, in turn through each of some API servers.
+func (r *rig) change(ctx context.Context, through []client.Client) error {
+	r.population.Through(through...)
 	for n, source := range sources {
-		population := through[n%len(through)]
-		if err := population.Rotate(ctx, source); err != nil {
-			return err
-		}
-		target, err := through[(n+1)%len(through)].AddTarget(ctx, n%len(trial.Kinds), source)
+		target, err := r.population.AddTarget(ctx, n%len(trial.Kinds), source)
 		if err != nil {
 			return err
 		}
-		if err := population.Blank(ctx, target); err != nil {
+		if err := r.population.Rotate(ctx, source); err != nil {
+			return err
+		}
+		if err := r.population.Blank(ctx, target); err != nil {
 			return err
 		}
 	}

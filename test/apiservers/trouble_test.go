@@ -117,7 +117,7 @@ func (r *rig) try(t *testing.T, trouble trouble, row *row) {
 			t.Fatal(err)
 		}
 	}
-	through := r.through
+	through := r.Clients
 	if trouble.away {
 		through = through[:len(through)-1]
 	}
@@ -134,7 +134,7 @@ func (r *rig) try(t *testing.T, trouble trouble, row *row) {
 			t.Fatal(err)
 		}
 	}
-	if err := r.change(ctx, r.through); err != nil {
+	if err := r.change(ctx, r.Clients); err != nil {
 		t.Fatal(err)
 	}
 	if row.after, err = r.right(ctx); err != nil {

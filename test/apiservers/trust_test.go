@@ -36,7 +36,7 @@ func TestNotOneCallFailsWhileAnAPIServerIsBehind(t *testing.T) {
 	r.last().SetLag(behind)
 	calls, cas := 0, map[string]bool{}
 	for began := time.Now(); time.Since(began) < rotating; calls++ {
-		for n, api := range r.clients {
+		for n, api := range r.Clients {
 			object := playground.NewCRD(fmt.Sprintf("trusts%d-%04d", n, calls), playground.FromSecret(trial.Namespace, "none"))
 			if err := api.Create(t.Context(), object, client.DryRunAll); err != nil {
 				t.Fatalf("API server %d, after %s, %d calls and %d CAs: %v", n, time.Since(began), calls, len(cas), err)
@@ -84,7 +84,7 @@ func (r *rig) insist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, api := range r.clients { // until each knows, and is answered
+	for _, api := range r.Clients { // until each knows, and is answered
 		err := playground.Eventually(t.Context(), patience, 100*time.Millisecond, func(ctx context.Context) error {
 			return api.Create(ctx, playground.NewAPIService("insist", playground.FromSecret(trial.Namespace, "none")), client.DryRunAll)
 		})

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/caject/caject/test/playground"
@@ -20,12 +19,7 @@ func TestTwoAPIServers(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	world := newWorldOf(t, trial.Options{Replicas: 2, APIServers: 2})
-	config := rest.CopyConfig(world.APIServers.All()[1].Config)
-	config.WarningHandler = rest.NoWarnings{}
-	other, err := playground.NewClient(config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	other := world.Clients[1]
 	c, names := newCrowd(ctx, world.Client), sources(6)
 	if err := c.begin(ctx, world.Client, names); err != nil {
 		t.Fatal(err)

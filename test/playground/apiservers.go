@@ -181,8 +181,21 @@ func (s *APIServer) PutBack() {
 	s.out = false
 }
 
-// Connections returns how many there are through the balancer.
-func (s *APIServer) Connections() int { return s.road.connections() }
+// Gather has the balancer take out all others until one has n connections at least.
+func (s *APIServers) Gather(ctx context.Context, one *APIServer, n int) error {
+	for _, server := range s.all {
+		if server != one {
+			server.TakeOut()
+			defer server.PutBack()
+		}
+	}
+	return Eventually(ctx, time.Minute, 20*time.Millisecond, func(context.Context) error {
+		if there := one.road.connections(); there < n {
+			return fmt.Errorf("%d connections to %s, not %d", there, one.Config.Host, n)
+		}
+		return nil
+	})
+}
 
 // Pid returns its process's number. It is not for the first API server.
 func (s *APIServer) Pid() int { return s.process.Pid() }

@@ -32,6 +32,8 @@ type World struct {
 	Program      string
 	// APIServers are all, if there are several. caject reaches them through their balancer.
 	APIServers *playground.APIServers
+	// Clients are the admin's, of each API server; Client is the first of them.
+	Clients []client.Client
 
 	dir     string
 	proxied bool
@@ -83,9 +85,7 @@ func (w *World) start(ctx context.Context, o Options) (err error) {
 			return err
 		}
 	}
-	config := rest.CopyConfig(w.Control.Config)
-	config.WarningHandler = rest.NoWarnings{}
-	if w.Client, err = playground.NewClient(config); err != nil {
+	if err := w.connect(); err != nil {
 		return err
 	}
 	if w.Installation, err = playground.Install(ctx, w.Control, o.Values...); err != nil {
@@ -111,6 +111,32 @@ func (w *World) start(ctx context.Context, o Options) (err error) {
 	wait, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	return w.Replicas.WaitReady(wait)
+}
+
+// connect makes the clients.
+func (w *World) connect() (err error) {
+	if w.Client, err = newClient(w.Control.Config); err != nil {
+		return err
+	}
+	w.Clients = []client.Client{w.Client}
+	if w.APIServers == nil {
+		return nil
+	}
+	for _, server := range w.APIServers.All()[1:] {
+		c, err := newClient(server.Config)
+		if err != nil {
+			return err
+		}
+		w.Clients = append(w.Clients, c)
+	}
+	return nil
+}
+
+// newClient returns one that prints no warnings.
+func newClient(config *rest.Config) (client.WithWatch, error) {
+	config = rest.CopyConfig(config)
+	config.WarningHandler = rest.NoWarnings{}
+	return playground.NewClient(config)
 }
 
 // Start starts one more caject.
