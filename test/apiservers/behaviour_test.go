@@ -66,8 +66,7 @@ func (r *rig) kept(t *testing.T, n int) {
 		if err := r.Clients[0].Create(t.Context(), object); err != nil {
 			t.Fatal(err)
 		}
-		playground.SetCABundles(object, []byte(trial.Placeholder))
-		if err := api.Update(t.Context(), object); err != nil {
+		if err := trial.Blank(t.Context(), api, object); err != nil {
 			t.Fatal(err)
 		}
 		if err := playground.Holds(object, ca); err != nil {

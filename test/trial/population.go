@@ -132,11 +132,16 @@ const Placeholder = "\n"
 
 // Blank writes a Placeholder into each caBundle of a target, as whoever applies its manifest again does.
 func (p *Population) Blank(ctx context.Context, object client.Object) error {
+	return Blank(ctx, p.client(), object)
+}
+
+// Blank does so through c.
+func Blank(ctx context.Context, c client.Client, object client.Object) error {
 	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
-		if err := p.client().Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
+		if err := c.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
 			return err
 		}
 		playground.SetCABundles(object, []byte(Placeholder))
-		return p.client().Update(ctx, object)
+		return c.Update(ctx, object)
 	})
 }
