@@ -133,8 +133,8 @@ func (r *road) carry(caller net.Conn, address string) bool {
 	}
 	defer callee.Close()
 	var both sync.WaitGroup
-	both.Go(func() { r.pass(callee, said, func() time.Duration { return 0 }) })
-	both.Go(func() { r.pass(caller, callee, r.lagging) })
+	both.Go(func() { r.pass(callee, said, r.slowness) })
+	both.Go(func() { r.pass(caller, callee, func() time.Duration { return r.slowness() + r.lagging() }) })
 	both.Wait()
 	return true
 }
@@ -165,7 +165,7 @@ func (r *road) lagging() time.Duration {
 	return r.lag
 }
 
-// pass copies bytes, as the way is by then, lag after they were said. It ends, and closes to, when one side does.
+// pass copies bytes, lag after they were said, and only while the way is not Silent. It ends, and closes to, when one side does.
 func (r *road) pass(to io.WriteCloser, from io.Reader, lag func() time.Duration) {
 	type chunk struct {
 		bytes []byte
@@ -198,17 +198,21 @@ func (r *road) pass(to io.WriteCloser, from io.Reader, lag func() time.Duration)
 	}
 }
 
+// slowness is how long bytes take, either way.
+func (r *road) slowness() time.Duration {
+	if way, _ := r.now(); way == Slow {
+		return SlowBy
+	}
+	return 0
+}
+
 // admit returns once bytes get through.
 func (r *road) admit() {
 	for {
-		switch way, turned := r.now(); way {
-		case Silent:
-			<-turned
-		case Slow:
-			time.Sleep(SlowChunk)
-			return
-		default:
+		way, turned := r.now()
+		if way != Silent {
 			return
 		}
+		<-turned
 	}
 }

@@ -132,7 +132,7 @@ func TestWhatTheBalancerDoes(t *testing.T) {
 		},
 		"slow each way": func(t *testing.T, r *rigged, first *call) {
 			r.a.SetWay(Slow)
-			expect(t, first, "a", long, 2*SlowChunk)
+			expect(t, first, "a", long, 2*SlowBy)
 		},
 		"a server whose answers lag": func(t *testing.T, r *rigged, first *call) {
 			r.a.road.setLag(time.Second)

@@ -15,7 +15,7 @@ const (
 	Open Way = ""
 	// Silent is one on which nothing arrives, and nobody is told: as behind a NetworkPolicy.
 	Silent Way = "silent"
-	// Slow is one on which each chunk of up to 32 KiB takes SlowChunk.
+	// Slow is one on which all arrives SlowBy later, in either direction.
 	Slow Way = "slow"
 	// Refused ends connections at once: as if there were no endpoints.
 	Refused Way = "refused"
@@ -23,8 +23,8 @@ const (
 	OldTLS Way = "old TLS"
 )
 
-// SlowChunk is how long bytes take on a way that is Slow.
-const SlowChunk = 300 * time.Millisecond
+// SlowBy is how long bytes take on a way that is Slow.
+const SlowBy = 300 * time.Millisecond
 
 // Of TLS records and extensions, see RFC 8446, 4.2 and 5.1.
 const recordHeader = 5
