@@ -12,6 +12,8 @@ BUILD := CGO_ENABLED=0 go build -trimpath
 CAJECT ?= yes
 # How many caject make up starts.
 REPLICAS ?= 1
+# How many kube-apiservers, on one etcd.
+APISERVERS ?= 1
 
 .PHONY: help
 help: ## Show this.
@@ -49,8 +51,8 @@ policycost: assets ## Measure what the policies cost each write with 1, 50, 500 
 	@bin/policycost
 
 .PHONY: chaos
-chaos: assets bin/gotestsum ## Have thirteen things go wrong around caject, ROUNDS times each, and print how soon all is right again. ROUNDS=3, REPLICAS=1.
-	@cd test && CHAOS_ROUNDS=$(or $(ROUNDS),3) CHAOS_REPLICAS=$(REPLICAS) ../bin/gotestsum --format standard-verbose -- -race -count=1 -timeout 60m ./chaos
+chaos: assets bin/gotestsum ## Have thirteen things go wrong around caject, ROUNDS times each, and print how soon all is right again. ROUNDS=3, REPLICAS=1, APISERVERS=1.
+	@cd test && CHAOS_ROUNDS=$(or $(ROUNDS),3) CHAOS_REPLICAS=$(REPLICAS) CHAOS_APISERVERS=$(APISERVERS) ../bin/gotestsum --format standard-verbose -- -race -count=1 -timeout 60m ./chaos
 
 .PHONY: quiet
 quiet: assets bin/gotestsum ## Let things happen around 1, 2 and 3 caject, and see that all are silent afterwards, for QUIET_SPAN (60s). REPLICAS=n: that many only.
@@ -59,6 +61,10 @@ quiet: assets bin/gotestsum ## Let things happen around 1, 2 and 3 caject, and s
 .PHONY: matrix
 matrix: assets bin/gotestsum ## Try each kind of target with each reset, whatever has become of its source, with policies and without; shards under load, two API servers. ONLY=regexp: those cells.
 	@cd test && MATRIX_SPAN=$(or $(SPAN),30s) MATRIX_ONLY='$(ONLY)' ../bin/gotestsum --format standard-verbose -- -race -count=1 -parallel 4 -timeout 30m ./matrix
+
+.PHONY: apiservers
+apiservers: assets bin/gotestsum ## Have one of APISERVERS (2) kube-apiservers on one etcd be slow, silent, frozen, killed or behind, and see that nothing is written for SPAN (20s) after each.
+	@cd test && APISERVERS=$(if $(filter file,$(origin APISERVERS)),2,$(APISERVERS)) APISERVERS_SPAN=$(or $(SPAN),20s) ../bin/gotestsum --format standard-verbose -- -race -count=1 -timeout 30m ./apiservers
 
 .PHONY: field
 field: assets bin/gotestsum ## Play what people report of injectors, with kubectl and helm, with policies and without. REPLICAS=2 by default; ONLY=regexp: those tests.
@@ -70,9 +76,9 @@ load: build assets bin/cainjector ## Fill 2,000 objects from 200 sources, 1,000 
 	@bin/load
 
 .PHONY: soak
-soak: build assets ## Change Secrets and targets for DURATION (10m), and watch memory, goroutines and each state of each target.
+soak: build assets ## Change Secrets and targets for DURATION (10m), and watch memory, goroutines and each state of each target. REPLICAS=1, APISERVERS=1.
 	@cd test && go build -o ../bin/soak ./cmd/soak
-	@bin/soak -duration $(or $(DURATION),10m) -replicas $(REPLICAS)
+	@bin/soak -duration $(or $(DURATION),10m) -replicas $(REPLICAS) -apiservers $(APISERVERS)
 
 .PHONY: lint
 lint: bin/staticcheck generate ## Run gofmt, go vet and staticcheck, and see that nothing generated is out of date.
@@ -163,9 +169,9 @@ bin/argocd: $(wildcard test/clients/argocd/*)
 	@cd test/clients/argocd && go build -trimpath -ldflags '-s -w' -o ../../../bin/argocd .
 
 .PHONY: up
-up: build assets ## Start a playground and leave it running; its files are in .run. CAJECT=no: all but caject. REPLICAS=n: several of it.
+up: build $(if $(filter yes,$(NODE)),nodeparts,assets) ## Start a playground and leave it running; its files are in .run. CAJECT=no: all but caject. REPLICAS=n: several of it. APISERVERS=n: several kube-apiservers on one etcd. NODE=yes: a node with pods instead.
 	@cd test && go build -o ../bin/playground ./cmd/playground
-	@bin/playground up -caject=$(CAJECT) -replicas=$(REPLICAS)
+	@bin/playground up -node=$(or $(NODE),no) -caject=$(CAJECT) -replicas=$(REPLICAS) -apiservers=$(APISERVERS)
 
 .PHONY: down
 down: ## End the playground and remove .run with its logs.

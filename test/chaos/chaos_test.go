@@ -3,7 +3,8 @@
 // goroutines and memory than before.
 //
 // CHAOS_ROUNDS says how often each fault is tried: without it once, in a short form, and with the race detector in caject; with
-// it, caject is as it is released, and is to be back within ten seconds. CHAOS_REPLICAS is how many caject run.
+// it, caject is as it is released, and is to be back within ten seconds. CHAOS_REPLICAS is how many caject run, CHAOS_APISERVERS how many
+// kube-apiservers on one etcd: what changes is written through each in turn.
 package chaos
 
 import (
@@ -67,7 +68,7 @@ func TestFaults(t *testing.T) {
 	if !long {
 		rounds, limit = 1, patience
 	}
-	r := newRig(t, setting(t, "CHAOS_REPLICAS", 1), long)
+	r := newRig(t, trial.Options{Replicas: setting(t, "CHAOS_REPLICAS", 1), APIServers: setting(t, "CHAOS_APISERVERS", 1)}, long)
 	rested, err := r.world.Use(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -123,21 +124,22 @@ func setting(t *testing.T, name string, otherwise int) int {
 }
 
 // newRig starts all, caject with the race detector unless it is to be as released, with targets of each kind for each source.
-func newRig(t *testing.T, replicas int, released bool) *rig {
+func newRig(t *testing.T, o trial.Options, released bool) *rig {
 	t.Helper()
 	root, err := playground.Root()
 	if err != nil {
 		t.Fatal(err)
 	}
 	program := filepath.Join(t.TempDir(), "caject")
-	r, flags := &rig{spareMemory: int64(spareMemory * replicas)}, []string{}
+	r, flags := &rig{spareMemory: int64(spareMemory * o.Replicas)}, []string{}
 	if !released {
-		r.spareMemory, flags = int64(spareWithRace*replicas), []string{"-race"}
+		r.spareMemory, flags = int64(spareWithRace*o.Replicas), []string{"-race"}
 	}
 	if err := playground.BuildCaject(t.Context(), root, program, flags...); err != nil {
 		t.Fatal(err)
 	}
-	r.world, err = trial.NewWorld(t.Context(), trial.Options{Program: program, Replicas: replicas, Before: r.interpose})
+	o.Program, o.Before = program, r.interpose
+	r.world, err = trial.NewWorld(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +153,7 @@ func newRig(t *testing.T, replicas int, released bool) *rig {
 		r.proxy.Close()
 	})
 	r.census = trial.NewCensus(r.world.Client)
-	r.population = trial.NewPopulation(r.world.Client, r.census)
+	r.population = trial.NewPopulation(r.census, r.world.Clients...)
 	go r.census.Run(t.Context())
 	for n := range sources {
 		if err := r.population.AddSource(t.Context(), source(n)); err != nil {
@@ -168,7 +170,7 @@ func newRig(t *testing.T, replicas int, released bool) *rig {
 // interpose has caject reach the API server through a proxy.
 func (r *rig) interpose(w *trial.World) error {
 	var err error
-	if r.proxy, err = trial.NewProxy(w.Control.Config); err != nil {
+	if r.proxy, err = trial.NewProxy(w.Control.Entrance()); err != nil {
 		return err
 	}
 	return r.proxy.Kubeconfig(w.Installation.Kubeconfig, w.Installation.Kubeconfig)

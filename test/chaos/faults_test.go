@@ -2,9 +2,11 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"syscall"
 	"time"
 
@@ -34,7 +36,7 @@ func (r *rig) faults(long bool) []fault {
 		frozen = append(frozen, r.frozen(30*time.Second))
 	}
 	control := r.world.Control
-	return append(frozen, []fault{
+	return slices.Concat(frozen, r.ofOne(), []fault{
 		{
 			name: "API server killed, started again", lasts: 2 * time.Second, apiServerAway: true,
 			begin: func(context.Context) error { return control.KillAPIServer() },
@@ -58,7 +60,37 @@ func (r *rig) faults(long bool) []fault {
 		r.link("watches expired (410)", trial.Trouble{Watch: http.StatusGone}),
 		r.link("API server overloaded (429)", trial.Trouble{Answer: http.StatusTooManyRequests}),
 		r.link("API server unavailable (503)", trial.Trouble{Answer: http.StatusServiceUnavailable}),
-	}...)
+	})
+}
+
+// ofOne are the faults of one of several API servers, the last one. The proxy is connected to it when they begin. (That it says nothing any
+// more is tried in test/apiservers: here it would be for the proxy to notice.)
+func (r *rig) ofOne() []fault {
+	if r.world.APIServers == nil {
+		return nil
+	}
+	all := r.world.APIServers.All()
+	one := all[len(all)-1]
+	happens := func(name string, begin func() error, end func(context.Context) error) fault {
+		return fault{
+			name: "one API server " + name, lasts: 4 * time.Second,
+			begin: func(ctx context.Context) error {
+				r.population.Through(r.world.Clients[:len(all)-1]...)
+				return errors.Join(r.world.APIServers.Gather(ctx, one, 1), begin())
+			},
+			end: func(ctx context.Context) error {
+				defer r.population.Through(r.world.Clients...)
+				return end(ctx)
+			},
+		}
+	}
+	set := func(w playground.Way) { one.SetWay(w) }
+	return []fault{
+		happens("killed, started again", one.Kill, one.Start),
+		happens("refuses connections", func() error { set(playground.Refused); return nil }, func(context.Context) error { set(playground.Open); return nil }),
+		happens("slow", func() error { set(playground.Slow); return nil }, func(context.Context) error { set(playground.Open); return nil }),
+		happens("a second behind etcd", func() error { one.SetLag(time.Second); return nil }, func(context.Context) error { one.SetLag(0); return nil }),
+	}
 }
 
 // frozen is a caject that does not run for a while.

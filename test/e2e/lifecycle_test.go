@@ -2,13 +2,9 @@ package e2e
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 
@@ -26,18 +22,6 @@ func (i *installation) caSecret(t *testing.T) *corev1.Secret {
 		t.Fatal(err)
 	}
 	return secret
-}
-
-// served returns the certificate that caject serves, if it is signed by a CA of ca (PEM).
-func served(port int, ca []byte) (*x509.Certificate, error) {
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(ca)
-	connection, err := tls.Dial("tcp", net.JoinHostPort("localhost", strconv.Itoa(port)), &tls.Config{RootCAs: roots, ServerName: "caject.caject.svc"})
-	if err != nil {
-		return nil, err
-	}
-	defer connection.Close()
-	return connection.ConnectionState().PeerCertificates[0], nil
 }
 
 // works checks that an annotated CRD is filled at admission.

@@ -67,7 +67,7 @@ func TestNotOneCallFailsWhileALeakedCAIsReplaced(t *testing.T) {
 		if err := playground.Holds(crd, ca); err != nil {
 			t.Fatalf("after %d calls: %v", called, err)
 		}
-		if _, err := served(i.WebhookPort, i.caSecret(t).Data["ca.crt"]); err != nil {
+		if _, err := playground.Served(i.WebhookPort, i.caSecret(t).Data["ca.crt"]); err != nil {
 			t.Fatalf("after %d calls, a new connection: %v", called, err)
 		}
 		called++
@@ -115,7 +115,7 @@ func TestNotOneCallFailsWhileALeakedCAIsReplaced(t *testing.T) {
 		t.Errorf("%d CAs are trusted: %q", n, done.Data["ca.crt"])
 	}
 	for range 10 {
-		if _, err := served(i.WebhookPort, done.Data["tls.crt"]); err != nil {
+		if _, err := playground.Served(i.WebhookPort, done.Data["tls.crt"]); err != nil {
 			t.Error(err)
 		}
 		call()

@@ -91,7 +91,7 @@ func TestNotOneCallFailsWhileEverythingRotates(t *testing.T) {
 		if trusted := strings.Count(string(secret.Data["ca.crt"]), "BEGIN"); trusted > 4 {
 			t.Fatalf("%d CAs are trusted", trusted)
 		}
-		leaf, err := served(i.WebhookPort, secret.Data["ca.crt"])
+		leaf, err := playground.Served(i.WebhookPort, secret.Data["ca.crt"])
 		if err != nil {
 			t.Fatalf("a new connection: %v", err)
 		}
@@ -114,7 +114,7 @@ func TestManyThatStartTogetherAgreeOnOneCA(t *testing.T) {
 	}
 	i.filled(t, playground.NewMutating("caject", 0, nil), secret.Data["ca.crt"])
 	for range 20 { // each of them, most likely
-		if _, err := served(i.WebhookPort, secret.Data["tls.crt"]); err != nil {
+		if _, err := playground.Served(i.WebhookPort, secret.Data["tls.crt"]); err != nil {
 			t.Error(err)
 		}
 	}
@@ -189,7 +189,7 @@ func TestTheCASecretIsRepaired(t *testing.T) {
 	eventually(t, "serve the other CA's leaf", func(context.Context) error {
 		i.calledInVain(t, "another CA")
 		for range 6 {
-			if _, err := served(i.WebhookPort, taken.Data["tls.crt"]); err != nil {
+			if _, err := playground.Served(i.WebhookPort, taken.Data["tls.crt"]); err != nil {
 				return err
 			}
 		}

@@ -52,7 +52,7 @@ type load struct {
 func newLoad(ctx context.Context, o Options, c client.WithWatch) *load {
 	census := trial.NewCensus(c)
 	go census.Run(ctx)
-	return &load{Options: o, census: census, population: trial.NewPopulation(c, census)}
+	return &load{Options: o, census: census, population: trial.NewPopulation(census, c)}
 }
 
 // Run does all parts in w, and those that cainjector does as well with that one, and writes a table to out. The error says what was

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/caject/caject/test/playground"
@@ -19,29 +18,15 @@ import (
 func TestTwoAPIServers(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	world := newWorld(t, 2)
-	twin, err := world.Control.StartTwin()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := twin.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	config := rest.CopyConfig(twin.Config)
-	config.WarningHandler = rest.NoWarnings{}
-	other, err := playground.NewClient(config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	world := newWorldOf(t, trial.Options{Replicas: 2, APIServers: 2})
+	other := world.Clients[1]
 	c, names := newCrowd(ctx, world.Client), sources(6)
 	if err := c.begin(ctx, world.Client, names); err != nil {
 		t.Fatal(err)
 	}
 	for sentence, servers := range map[string]struct{ creates, rotates client.Client }{
-		"created through one, rotated through the one that caject uses": {other, world.Client},
-		"created through the one that caject uses, rotated through one": {world.Client, other},
+		"created through the second, rotated through the first": {other, world.Client},
+		"created through the first, rotated through the second": {world.Client, other},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			stop := c.load(ctx, servers.creates, servers.rotates, names)

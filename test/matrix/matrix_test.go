@@ -150,9 +150,15 @@ var room = make(chan struct{}, max(2, goruntime.NumCPU()))
 // newWorld starts a control plane with the chart and n replicas, once there is room for it.
 func newWorld(t *testing.T, n int, values ...string) *trial.World {
 	t.Helper()
+	return newWorldOf(t, trial.Options{Replicas: n, Values: values})
+}
+
+func newWorldOf(t *testing.T, o trial.Options) *trial.World {
+	t.Helper()
 	room <- struct{}{}
 	t.Cleanup(func() { <-room }) // when the world has ended
-	return trialtest.World(t, interval, trial.Options{Program: binary, Replicas: n, Values: values})
+	o.Program = binary
+	return trialtest.World(t, interval, o)
 }
 
 // toUnstructured returns object as the API server is sent it.

@@ -99,7 +99,7 @@ func newRig(ctx context.Context, node *Node) (*rig, error) {
 		return nil, err
 	}
 	census := trial.NewCensus(admin)
-	r := &rig{Node: node, client: admin, census: census, population: trial.NewPopulation(admin, census)}
+	r := &rig{Node: node, client: admin, census: census, population: trial.NewPopulation(census, admin)}
 	for name, labels := range map[string]map[string]string{
 		playground.Namespace: {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/enforce-version": "latest"},
 		trial.Namespace:      nil,

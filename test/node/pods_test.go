@@ -1,14 +1,10 @@
 package node
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -37,34 +33,15 @@ func (r *rig) pods(ctx context.Context) ([]pod, error) {
 	var all []pod
 	for _, one := range list.Items {
 		if one.DeletionTimestamp == nil && one.Status.Phase == corev1.PodRunning {
-			pid, err := processOf(string(one.UID))
+			pids, err := r.Processes("/caject", "pod"+string(one.UID))
 			if err != nil {
 				return nil, err
 			}
-			all = append(all, pod{one, pid})
+			all = append(all, pod{one, slices.Max(append(pids, 0))}) // 0 if it has none now
 		}
 	}
 	slices.SortFunc(all, func(a, b pod) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
 	return all, nil
-}
-
-// processOf returns the process of caject in a pod; 0 if there is none now.
-func processOf(uid string) (int, error) {
-	files, err := filepath.Glob("/proc/[0-9]*/cgroup")
-	if err != nil {
-		return 0, err
-	}
-	for _, file := range files {
-		cgroup, err := os.ReadFile(file)
-		if err != nil || !bytes.Contains(cgroup, []byte("pod"+uid)) {
-			continue // it has ended, or is another's
-		}
-		line, err := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline"))
-		if err == nil && bytes.HasPrefix(line, []byte("/caject\x00")) {
-			return strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		}
-	}
-	return 0, nil
 }
 
 // settled returns once so many pods are ready, the others gone, and the API server's calls get through: kube-proxy learns of pods a little

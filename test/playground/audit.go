@@ -30,6 +30,10 @@ rules:
 	if err != nil {
 		return err
 	}
+	// One that is there is appended to, by each of several API servers.
+	if err := os.WriteFile(filepath.Join(dir, AuditLog), nil, 0o600); err != nil {
+		return err
+	}
 	apiServer.Configure().
 		Set("audit-policy-file", policy).
 		Set("audit-log-path", filepath.Join(dir, AuditLog)).

@@ -39,7 +39,7 @@ func Root() (string, error) {
 	}
 }
 
-// ControlPlane is a running etcd and kube-apiserver.
+// ControlPlane is a running etcd and kube-apiserver; with AddAPIServers, several of those.
 type ControlPlane struct {
 	// Config is the admin's.
 	Config *rest.Config
@@ -48,8 +48,9 @@ type ControlPlane struct {
 	// Dir is where its files are; AuditLog among them.
 	Dir string
 
-	env  *envtest.Environment
-	root string
+	env     *envtest.Environment
+	root    string
+	servers *APIServers // nil if there is one API server alone
 }
 
 // silence says that envtest is to log nowhere, or it complains that nobody has told it. Several control planes may start at once.
@@ -100,7 +101,18 @@ func StartControlPlane(root, dir string, configure ...func(*envtest.APIServer)) 
 }
 
 // Configure changes how kube-apiserver starts from the next time on.
-func (c *ControlPlane) Configure(change func(*envtest.APIServer)) { change(c.env.ControlPlane.GetAPIServer()) }
+func (c *ControlPlane) Configure(change func(*envtest.APIServer)) {
+	change(c.env.ControlPlane.GetAPIServer())
+}
+
+// Entrance is the admin's Config, to the balancer if there are several API servers.
+func (c *ControlPlane) Entrance() *rest.Config {
+	config := rest.CopyConfig(c.Config)
+	if c.servers != nil {
+		config.Host = c.servers.Host()
+	}
+	return config
+}
 
 // WriteUser makes a user of those groups, and writes a kubeconfig with a client certificate of it to path.
 func (c *ControlPlane) WriteUser(path, name string, groups ...string) error {
@@ -115,9 +127,13 @@ func (c *ControlPlane) WriteUser(path, name string, groups ...string) error {
 	return os.WriteFile(path, kubeconfig, 0o600)
 }
 
-// Stop ends both programs and removes etcd's data.
+// Stop ends all programs and removes etcd's data.
 func (c *ControlPlane) Stop() error {
-	return errors.Join(c.env.Stop(), os.RemoveAll(c.env.ControlPlane.Etcd.DataDir))
+	var err error
+	if c.servers != nil {
+		err = c.servers.stop()
+	}
+	return errors.Join(err, c.env.Stop(), os.RemoveAll(c.env.ControlPlane.Etcd.DataDir))
 }
 
 // program returns the path of one of the control plane's programs.

@@ -73,5 +73,18 @@ func findProcess(arg string) (int, error) {
 	return 0, fmt.Errorf("no process has the argument %s", arg)
 }
 
+// commandOf returns the command line of the process that has arg among its arguments.
+func commandOf(arg string) ([]string, error) {
+	pid, err := findProcess(arg)
+	if err != nil {
+		return nil, err
+	}
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil {
+		return nil, err
+	}
+	return strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00"), nil
+}
+
 // StartAPIServer starts kube-apiserver again, at the same address.
 func (c *ControlPlane) StartAPIServer() error { return c.env.ControlPlane.GetAPIServer().Start() }

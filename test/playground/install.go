@@ -99,7 +99,8 @@ func (c *ControlPlane) Pod(ctx context.Context, namespace, deployment string) (*
 	return &found.Spec.Template.Spec, nil
 }
 
-// WriteKubeconfig writes a kubeconfig with a token of a ServiceAccount and nothing of the admin's.
+// WriteKubeconfig writes a kubeconfig with a token of a ServiceAccount and nothing of the admin's. Of several API servers it names the
+// balancer.
 func (c *ControlPlane) WriteKubeconfig(ctx context.Context, namespace, account, path string) error {
 	client, err := kubernetes.NewForConfig(c.Config)
 	if err != nil {
@@ -112,11 +113,24 @@ func (c *ControlPlane) WriteKubeconfig(ctx context.Context, namespace, account, 
 		return fmt.Errorf("get a token of ServiceAccount %s/%s: %w", namespace, account, err)
 	}
 	config := clientcmdapi.NewConfig()
-	config.Clusters["playground"] = &clientcmdapi.Cluster{Server: c.Config.Host, CertificateAuthorityData: c.Config.CAData}
+	config.Clusters["playground"] = &clientcmdapi.Cluster{Server: c.Entrance().Host, CertificateAuthorityData: c.Config.CAData}
 	config.AuthInfos[account] = &clientcmdapi.AuthInfo{Token: token.Status.Token}
 	config.Contexts[account] = &clientcmdapi.Context{Cluster: "playground", AuthInfo: account}
 	config.CurrentContext = account
 	return clientcmd.WriteToFile(*config, path)
+}
+
+// RedirectKubeconfig writes a copy of a kubeconfig that leads to another server, one with a certificate of ca (PEM). from and to may be the
+// same file.
+func RedirectKubeconfig(from, to, server string, ca []byte) error {
+	config, err := clientcmd.LoadFromFile(from)
+	if err != nil {
+		return err
+	}
+	for _, cluster := range config.Clusters {
+		cluster.Server, cluster.CertificateAuthorityData = server, ca
+	}
+	return clientcmd.WriteToFile(*config, to)
 }
 
 // FreePorts sets each of ports to a port that is free on loopback now.

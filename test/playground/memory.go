@@ -15,8 +15,11 @@ type Memory struct {
 }
 
 // Memory reads it from /proc.
-func (p *Process) Memory() (Memory, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Pid()))
+func (p *Process) Memory() (Memory, error) { return MemoryOf(p.Pid()) }
+
+// MemoryOf reads that of any process from /proc.
+func MemoryOf(pid int) (Memory, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return Memory{}, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"path/filepath"
 	"slices"
@@ -25,7 +24,8 @@ type Replica struct {
 // takes the connections to Installation.WebhookPort to those that are ready, in turn.
 type Replicas struct {
 	installation *Installation
-	listener     net.Listener
+	balancer     *balancer
+	road         *road
 	stop         context.CancelFunc
 	done         sync.WaitGroup
 
@@ -34,8 +34,6 @@ type Replicas struct {
 	ready    []*Replica
 	turn     int
 	started  int
-	way      Way
-	callers  map[net.Conn]bool // that are connected
 }
 
 // readyInterval is how often the balancer asks the replicas whether they are ready.
@@ -43,16 +41,20 @@ const readyInterval = 50 * time.Millisecond
 
 // NewReplicas starts the balancer, without any replica behind it.
 func NewReplicas(i *Installation) (*Replicas, error) {
-	listener, err := net.Listen("tcp", net.JoinHostPort("localhost", strconv.Itoa(i.WebhookPort)))
-	if err != nil {
+	r := &Replicas{installation: i, road: newRoad()}
+	r.balancer = &balancer{route: r.route, tries: 1}
+	if err := r.balancer.listenAt(net.JoinHostPort("localhost", strconv.Itoa(i.WebhookPort))); err != nil {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	r := &Replicas{installation: i, listener: listener, stop: stop, callers: map[net.Conn]bool{}}
-	r.done.Go(r.serve)
+	r.stop = stop
+	r.done.Go(r.balancer.serve)
 	r.done.Go(func() { r.follow(ctx) })
 	return r, nil
 }
+
+// SetWay sets how callers get to the replicas from now on. Connections of before are cut.
+func (r *Replicas) SetWay(w Way) { r.road.set(w, true) }
 
 // Start starts one more replica, with args behind those of the chart. Its log is caject-N.log in dir.
 func (r *Replicas) Start(program, dir string, args ...string) (*Replica, error) {
@@ -110,7 +112,7 @@ func (r *Replicas) Forget(replica *Replica) {
 // Stop ends the replicas and the balancer.
 func (r *Replicas) Stop() error {
 	r.stop()
-	err := r.listener.Close()
+	err := r.balancer.close()
 	for _, replica := range r.All() {
 		err = errors.Join(err, replica.Stop())
 	}
@@ -147,59 +149,15 @@ func (r *Replicas) follow(ctx context.Context) {
 	}
 }
 
-// next returns the replica whose turn it is, or nil if none is ready.
-func (r *Replicas) next() *Replica {
+// route returns the address of the replica whose turn it is; it is empty if none is ready.
+func (r *Replicas) route() (string, *road) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for range r.ready {
 		r.turn++
 		if replica := r.ready[r.turn%len(r.ready)]; !replica.draining {
-			return replica
+			return net.JoinHostPort("localhost", strconv.Itoa(replica.WebhookPort)), r.road
 		}
 	}
-	return nil
-}
-
-func (r *Replicas) serve() {
-	for {
-		connection, err := r.listener.Accept()
-		if err != nil {
-			return
-		}
-		go r.forward(connection)
-	}
-}
-
-// forward copies bytes between a caller and a replica until one of them is done, as the way is.
-func (r *Replicas) forward(caller net.Conn) {
-	defer caller.Close()
-	way, leave := r.enter(caller)
-	defer leave()
-	replica := r.next()
-	var said io.Reader = caller
-	switch {
-	case way == Silent:
-		_, _ = io.Copy(io.Discard, caller) // until the caller gives up, or the way is another one
-		return
-	case way == Refused, replica == nil:
-		return
-	case way == OldTLS:
-		var err error
-		if said, err = withoutVersions(caller); err != nil {
-			return
-		}
-	}
-	callee, err := net.DialTimeout("tcp", net.JoinHostPort("localhost", strconv.Itoa(replica.WebhookPort)), time.Second)
-	if err != nil {
-		return
-	}
-	defer callee.Close()
-	var both sync.WaitGroup
-	pass := func(to net.Conn, from io.Reader) {
-		_, _ = io.Copy(to, from) // it ends when one side does
-		_ = to.Close()
-	}
-	both.Go(func() { pass(callee, said) })
-	both.Go(func() { pass(caller, callee) })
-	both.Wait()
+	return "", r.road
 }

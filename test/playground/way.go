@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
-	"net"
+	"time"
 )
 
-// Way is how callers get to the replicas.
+// Way is how callers get to servers.
 type Way string
 
 const (
@@ -15,33 +15,16 @@ const (
 	Open Way = ""
 	// Silent is one on which nothing arrives, and nobody is told: as behind a NetworkPolicy.
 	Silent Way = "silent"
+	// Slow is one on which all arrives SlowBy later, in either direction.
+	Slow Way = "slow"
 	// Refused ends connections at once: as if there were no endpoints.
 	Refused Way = "refused"
-	// OldTLS has callers offer TLS 1.2 at most. The handshake fails even if the replica takes that, for the two have not seen the same.
+	// OldTLS has callers offer TLS 1.2 at most. The handshake fails even if the server takes that, for the two have not seen the same.
 	OldTLS Way = "old TLS"
 )
 
-// SetWay sets how callers get to the replicas from now on. Connections of before are cut.
-func (r *Replicas) SetWay(w Way) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.way = w
-	for caller := range r.callers {
-		_ = caller.Close()
-	}
-}
-
-// enter notes a connection of a caller, until it calls leave, and returns the way that it goes.
-func (r *Replicas) enter(caller net.Conn) (way Way, leave func()) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.callers[caller] = true
-	return r.way, func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		delete(r.callers, caller)
-	}
-}
+// SlowBy is how long bytes take on a way that is Slow.
+const SlowBy = 300 * time.Millisecond
 
 // Of TLS records and extensions, see RFC 8446, 4.2 and 5.1.
 const recordHeader = 5

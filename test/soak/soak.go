@@ -64,7 +64,7 @@ type sample struct {
 // Run has o.Duration of churn in w, writes a summary to out, and returns what was wrong.
 func Run(ctx context.Context, w *trial.World, o Options, out io.Writer) error {
 	census := trial.NewCensus(w.Client)
-	s := &soak{Options: o, world: w, census: census, population: trial.NewPopulation(w.Client, census), changes: map[string]int{}}
+	s := &soak{Options: o, world: w, census: census, population: trial.NewPopulation(census, w.Clients...), changes: map[string]int{}}
 	s.population.Lifetime = o.Lifetime
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -18,17 +18,33 @@ type Population struct {
 	// Lifetime is for how long the next CAs are valid; an hour at first.
 	Lifetime time.Duration
 
-	client client.Client
 	census *Census
 
 	mu      sync.Mutex
+	clients []client.Client
+	turn    int
 	targets int
 	serial  int
 }
 
-// NewPopulation returns one without any. c is the admin's.
-func NewPopulation(c client.Client, census *Census) *Population {
-	return &Population{Lifetime: time.Hour, client: c, census: census}
+// NewPopulation returns one without any. clients are the admin's, of one API server or of several: each is used in turn.
+func NewPopulation(census *Census, clients ...client.Client) *Population {
+	return &Population{Lifetime: time.Hour, clients: clients, census: census}
+}
+
+// Through has clients used from now on, in turn.
+func (p *Population) Through(clients ...client.Client) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clients = clients
+}
+
+// client returns the one whose turn it is.
+func (p *Population) client() client.Client {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.turn++
+	return p.clients[p.turn%len(p.clients)]
 }
 
 // Targets is how many targets there are.
@@ -47,13 +63,13 @@ func (p *Population) next() int {
 
 // AddSource creates a source.
 func (p *Population) AddSource(ctx context.Context, name string) error {
-	return p.writeSource(ctx, name, p.client.Create)
+	return p.writeSource(ctx, name, p.client().Create)
 }
 
 // Rotate gives a source another CA. If it fails, the write may have happened or not: it is to be called again.
 func (p *Population) Rotate(ctx context.Context, name string) error {
 	return p.writeSource(ctx, name, func(ctx context.Context, object client.Object, _ ...client.CreateOption) error {
-		return p.client.Update(ctx, object)
+		return p.client().Update(ctx, object)
 	})
 }
 
@@ -91,7 +107,7 @@ func (p *Population) AddTarget(ctx context.Context, kind int, source string) (cl
 
 // Add creates a target.
 func (p *Population) Add(ctx context.Context, object client.Object) error {
-	if err := p.client.Create(ctx, object); err != nil {
+	if err := p.client().Create(ctx, object); err != nil {
 		return err
 	}
 	p.mu.Lock()
@@ -102,7 +118,7 @@ func (p *Population) Add(ctx context.Context, object client.Object) error {
 
 // RemoveTarget deletes a target.
 func (p *Population) RemoveTarget(ctx context.Context, object client.Object) error {
-	if err := p.client.Delete(ctx, object); err != nil {
+	if err := p.client().Delete(ctx, object); err != nil {
 		return err
 	}
 	p.mu.Lock()
@@ -116,11 +132,16 @@ const Placeholder = "\n"
 
 // Blank writes a Placeholder into each caBundle of a target, as whoever applies its manifest again does.
 func (p *Population) Blank(ctx context.Context, object client.Object) error {
+	return Blank(ctx, p.client(), object)
+}
+
+// Blank does so through c.
+func Blank(ctx context.Context, c client.Client, object client.Object) error {
 	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
-		if err := p.client.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
+		if err := c.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
 			return err
 		}
 		playground.SetCABundles(object, []byte(Placeholder))
-		return p.client.Update(ctx, object)
+		return c.Update(ctx, object)
 	})
 }

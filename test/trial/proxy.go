@@ -20,7 +20,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/caject/caject/test/playground"
 )
 
 // Proxy stands between caject and the API server. It passes on everything, caject's token included, and does what the trouble
@@ -94,14 +95,7 @@ func (p *Proxy) CA() []byte {
 
 // Kubeconfig writes a copy of a playground's kubeconfig that leads to the proxy. from and to may be the same file.
 func (p *Proxy) Kubeconfig(from, to string) error {
-	config, err := clientcmd.LoadFromFile(from)
-	if err != nil {
-		return err
-	}
-	for _, cluster := range config.Clusters {
-		cluster.Server, cluster.CertificateAuthorityData = p.server.URL, p.CA()
-	}
-	return clientcmd.WriteToFile(*config, to)
+	return playground.RedirectKubeconfig(from, to, p.server.URL, p.CA())
 }
 
 // Renewed returns when caject last wrote a Lease through the proxy: of several replicas, the one that leads does so all the

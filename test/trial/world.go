@@ -28,8 +28,12 @@ type World struct {
 	Control      *playground.ControlPlane
 	Installation *playground.Installation
 	Replicas     *playground.Replicas
-	Client       client.WithWatch // the admin's
+	Client       client.WithWatch // the admin's, of the first API server
 	Program      string
+	// APIServers are all, if there are several. caject reaches them through their balancer.
+	APIServers *playground.APIServers
+	// Clients are the admin's, of each API server; Client is the first of them.
+	Clients []client.Client
 
 	dir     string
 	proxied bool
@@ -44,6 +48,8 @@ type Options struct {
 	Program string
 	// Replicas is how many of them run.
 	Replicas int
+	// APIServers is how many kube-apiservers run; 0 is one.
+	APIServers int
 	// Values are set in the chart, as helm's --set.
 	Values []string
 	// Args are added to those of the chart.
@@ -74,9 +80,12 @@ func NewWorld(ctx context.Context, o Options) (w *World, err error) {
 }
 
 func (w *World) start(ctx context.Context, o Options) (err error) {
-	config := rest.CopyConfig(w.Control.Config)
-	config.WarningHandler = rest.NoWarnings{}
-	if w.Client, err = playground.NewClient(config); err != nil {
+	if o.APIServers > 1 {
+		if w.APIServers, err = w.Control.AddAPIServers(o.APIServers - 1); err != nil {
+			return err
+		}
+	}
+	if err := w.connect(); err != nil {
 		return err
 	}
 	if w.Installation, err = playground.Install(ctx, w.Control, o.Values...); err != nil {
@@ -104,12 +113,38 @@ func (w *World) start(ctx context.Context, o Options) (err error) {
 	return w.Replicas.WaitReady(wait)
 }
 
+// connect makes the clients.
+func (w *World) connect() (err error) {
+	if w.Client, err = newClient(w.Control.Config); err != nil {
+		return err
+	}
+	w.Clients = []client.Client{w.Client}
+	if w.APIServers == nil {
+		return nil
+	}
+	for _, server := range w.APIServers.All()[1:] {
+		c, err := newClient(server.Config)
+		if err != nil {
+			return err
+		}
+		w.Clients = append(w.Clients, c)
+	}
+	return nil
+}
+
+// newClient returns one that prints no warnings.
+func newClient(config *rest.Config) (client.WithWatch, error) {
+	config = rest.CopyConfig(config)
+	config.WarningHandler = rest.NoWarnings{}
+	return playground.NewClient(config)
+}
+
 // Start starts one more caject.
 func (w *World) Start() (*playground.Replica, error) {
 	if !w.proxied {
 		return w.Replicas.Start(w.Program, w.dir)
 	}
-	proxy, err := NewProxy(w.Control.Config)
+	proxy, err := NewProxy(w.Control.Entrance())
 	if err != nil {
 		return nil, err
 	}

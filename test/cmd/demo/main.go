@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/test/node"
 	"github.com/caject/caject/test/playground"
 )
 
@@ -42,6 +42,11 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if onNode(root) {
+		if err := node.Enter(); err != nil {
+			return err
+		}
+	}
 	dir, err := os.MkdirTemp("", "caject-demo-")
 	if err != nil {
 		return err
@@ -50,43 +55,26 @@ func run(ctx context.Context) (err error) {
 
 	d := &demo{start: time.Now()}
 	fmt.Println("\n      at        took")
-	control, err := playground.StartControlPlane(root, dir)
-	if err != nil {
-		return err
-	}
 	defer func() {
-		err = errors.Join(err, control.Stop())
 		if err == nil {
 			fmt.Println("\nNothing is left running. `make up` keeps such a playground for you to try things on.")
 		}
 	}()
-	d.control = control
-	if d.client, err = playground.NewClient(control.Config); err != nil {
-		return err
+	start := d.startProcess
+	if onNode(root) {
+		start = d.startPods
 	}
-	d.line("started etcd and kube-apiserver")
-	installation, err := playground.Install(ctx, control)
+	stop, err := start(ctx, root, dir)
 	if err != nil {
 		return err
 	}
-	d.line("helm install caject charts/caject")
-	process, err := installation.Start(filepath.Join(root, "bin", "caject"), filepath.Join(dir, "caject.log"))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, process.Stop()) }()
-	if err := process.WaitReady(ctx); err != nil {
-		return err
-	}
-	d.process = process
-	d.line("started caject: made its CA, filled its own webhook configuration, ready")
-
+	defer func() { err = errors.Join(err, stop()) }()
 	for _, step := range []func(context.Context) error{d.prepare, d.fill, d.rotate, d.freeze, d.refuse, d.show, d.rights} {
 		if err := step(ctx); err != nil {
-			return fmt.Errorf("%w\n\ncaject's log:\n%s", err, process.ReadLog())
+			return fmt.Errorf("%w\n\ncaject's log:\n%s", err, d.caject.ReadLog())
 		}
 	}
-	memory, err := process.Memory()
+	memory, err := d.caject.Memory()
 	if err != nil {
 		return err
 	}
@@ -99,7 +87,7 @@ func run(ctx context.Context) (err error) {
 type demo struct {
 	start, last time.Time
 	control     *playground.ControlPlane
-	process     *playground.Process
+	caject      running
 	client      client.WithWatch
 	targets     []client.Object
 	ca          []byte
@@ -197,10 +185,10 @@ func (d *demo) freeze(ctx context.Context) error {
 	if err := d.published(ctx); err != nil {
 		return err
 	}
-	if err := d.process.Signal(syscall.SIGSTOP); err != nil {
+	if err := d.caject.Signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
-	defer func() { _ = d.process.Signal(syscall.SIGCONT) }()
+	defer func() { _ = d.caject.Signal(syscall.SIGCONT) }()
 	d.last = time.Now()
 	for _, target := range d.targets[2:] {
 		if err := d.client.Get(ctx, client.ObjectKeyFromObject(target), target); err != nil {

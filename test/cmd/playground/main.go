@@ -18,7 +18,7 @@ import (
 	"github.com/caject/caject/test/playground"
 )
 
-const usage = "usage: playground up [-caject=no] [-replicas=n] | serve [-caject=no] [-replicas=n] | down"
+const usage = "usage: playground up [-node=yes] [-caject=no] [-replicas=n] [-apiservers=n] | serve [-caject=no] [-replicas=n] [-apiservers=n] | node | down"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -35,7 +35,9 @@ func run(ctx context.Context, args []string) error {
 	}
 	flags := flag.NewFlagSet("playground", flag.ContinueOnError)
 	caject := flags.String("caject", "yes", "yes or no: whether to start caject, too")
+	node := flags.String("node", "no", "yes: have a node, with caject as pods; the other flags mean nothing then")
 	replicas := flags.Int("replicas", 1, "how many caject to start")
+	apiServers := flags.Int("apiservers", 1, "how many kube-apiservers to start")
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}
@@ -46,12 +48,17 @@ func run(ctx context.Context, args []string) error {
 	p := files(filepath.Join(root, ".run"))
 	switch args[0] {
 	case "up":
-		return up(ctx, p, *caject, *replicas)
+		if *node == "yes" {
+			return up(ctx, p, "node")
+		}
+		return up(ctx, p, "serve", "-caject="+*caject, fmt.Sprintf("-replicas=%d", *replicas), fmt.Sprintf("-apiservers=%d", *apiServers))
 	case "serve":
 		if *caject == "no" {
 			*replicas = 0
 		}
-		return serve(ctx, root, p, *replicas)
+		return serve(ctx, root, p, *replicas, *apiServers)
+	case "node":
+		return serveNode(ctx, root, p)
 	case "down":
 		return down(ctx, p)
 	}
@@ -77,8 +84,21 @@ func (f files) write(name, text string) error {
 	return os.WriteFile(f.path(name), []byte(text), 0o600)
 }
 
-// up starts a playground in the background and returns once it is ready.
-func up(ctx context.Context, f files, caject string, replicas int) error {
+// serve says that the playground is ready, and returns when ctx ends.
+func (f files) serve(ctx context.Context, summary string) error {
+	// Written under another name first: whoever waits for it sees it whole.
+	if err := f.write("ready.tmp", summary+"\nmake down ends it.\n"); err != nil {
+		return err
+	}
+	if err := os.Rename(f.path("ready.tmp"), f.path("ready")); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// up starts this program with args in the background, and returns once it is ready.
+func up(ctx context.Context, f files, args ...string) error {
 	if pid, ok := f.pid("playground.pid"); ok {
 		return fmt.Errorf("one is running already (process %d); make down ends it", pid)
 	}
@@ -97,7 +117,7 @@ func up(ctx context.Context, f files, caject string, replicas int) error {
 	if err != nil {
 		return err
 	}
-	server := exec.Command(self, "serve", "-caject="+caject, fmt.Sprintf("-replicas=%d", replicas))
+	server := exec.Command(self, args...)
 	server.Stdout, server.Stderr = log, log
 	server.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it outlives this command and its terminal
 	if err := server.Start(); err != nil {
@@ -124,13 +144,17 @@ func up(ctx context.Context, f files, caject string, replicas int) error {
 	}
 }
 
-// serve runs a playground, with so many caject, until ctx ends.
-func serve(ctx context.Context, root string, f files, replicas int) (err error) {
+// serve runs a playground, with so many caject and API servers, until ctx ends.
+func serve(ctx context.Context, root string, f files, replicas, apiServers int) (err error) {
 	control, err := playground.StartControlPlane(root, string(f))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, control.Stop()) }()
+	several, err := addAPIServers(control, apiServers-1)
+	if err != nil {
+		return err
+	}
 	installation, err := playground.Install(ctx, control)
 	if err != nil {
 		return err
@@ -147,7 +171,7 @@ func serve(ctx context.Context, root string, f files, replicas int) (err error) 
   kubeconfig         the admin's
   caject.kubeconfig  caject's own: the token of the chart's ServiceAccount
   caject.args        the command line of caject, one argument a line, the program first
-`, control.Kubeconfig, filepath.Join(root, "bin", "kubectl"))
+`, control.Kubeconfig, filepath.Join(root, "bin", "kubectl")) + several
 	wait, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	switch {
@@ -183,16 +207,23 @@ func serve(ctx context.Context, root string, f files, replicas int) (err error) 
 		}
 		summary += fmt.Sprintf("  A balancer on port %d has the API server's calls taken to those that are ready.\n", installation.WebhookPort)
 	}
-	summary += "\nmake down ends it.\n"
-	// Written under another name first: whoever waits for it sees it whole.
-	if err := f.write("ready.tmp", summary); err != nil {
-		return err
+	return f.serve(ctx, summary)
+}
+
+// addAPIServers starts n more API servers, and returns what the summary says of them.
+func addAPIServers(control *playground.ControlPlane, n int) (summary string, err error) {
+	if n < 1 {
+		return "", nil
 	}
-	if err := os.Rename(f.path("ready.tmp"), f.path("ready")); err != nil {
-		return err
+	servers, err := control.AddAPIServers(n)
+	if err != nil {
+		return "", err
 	}
-	<-ctx.Done()
-	return nil
+	summary = fmt.Sprintf("\n  The API server of kubeconfig is at %s.\n", control.Config.Host)
+	for _, server := range servers.All()[1:] {
+		summary += fmt.Sprintf("  That of %s, on the same etcd, is at %s, its process %d.\n", filepath.Base(server.Kubeconfig), server.Config.Host, server.Pid())
+	}
+	return summary + fmt.Sprintf("  caject reaches all of them through a balancer at %s.\n\n", servers.Host()), nil
 }
 
 // down ends the playground and removes its files.

@@ -32,16 +32,11 @@ func serveNode(ctx context.Context, root string, f files) (err error) {
 		"--namespace", playground.Namespace, "--create-namespace", "--wait"); err != nil {
 		return err
 	}
-	if err := f.ready(fmt.Sprintf(`A node is up, with caject as pods. The logs of its programs are in .run/node.
+	return f.serve(ctx, fmt.Sprintf(`A node is up, with caject as pods. What its programs log is in .run/node.
 
   export KUBECONFIG=%s
   kubectl is %s
 
   kubectl --namespace %s get pods
-  ctr is %s: nsenter --target %d --mount --net --pid, and then ctr --address /run/containerd/containerd.sock --namespace k8s.io tasks ls
-`, f.path("kubeconfig"), filepath.Join(root, "bin", "kubectl"), playground.Namespace, filepath.Join(root, "bin", "node", "ctr"), 1)); err != nil {
-		return err
-	}
-	<-ctx.Done()
-	return nil
+`, f.path("kubeconfig"), filepath.Join(root, "bin", "kubectl"), playground.Namespace))
 }

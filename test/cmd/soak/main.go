@@ -22,11 +22,12 @@ func main() {
 	sources := flag.Int("sources", 20, "how many Secrets are rotated")
 	pause := flag.Duration("pause", 50*time.Millisecond, "how long to wait between two changes")
 	replicas := flag.Int("replicas", 1, "how many caject run")
+	apiServers := flag.Int("apiservers", 1, "how many kube-apiservers run; what changes is written through one, and caject's requests go to each")
 	lifetime := flag.Duration("lifetime", 3*time.Minute, "for how long the CAs are valid")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *replicas, soak.Options{
+	if err := run(ctx, trial.Options{Replicas: *replicas, APIServers: *apiServers}, soak.Options{
 		Duration: *duration, Sources: *sources, Pause: *pause, Patience: 10 * time.Second, SpareMemory: int64(*replicas) * (16 << 20),
 		Lifetime: *lifetime,
 	}); err != nil {
@@ -35,12 +36,13 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, replicas int, o soak.Options) (err error) {
+func run(ctx context.Context, world trial.Options, o soak.Options) (err error) {
 	root, err := playground.Root()
 	if err != nil {
 		return err
 	}
-	w, err := trial.NewWorld(ctx, trial.Options{Program: filepath.Join(root, "bin", "caject"), Replicas: replicas})
+	world.Program = filepath.Join(root, "bin", "caject")
+	w, err := trial.NewWorld(ctx, world)
 	if err != nil {
 		return err
 	}

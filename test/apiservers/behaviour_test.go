@@ -1,0 +1,96 @@
+package apiservers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/caject/caject/test/playground"
+	"github.com/caject/caject/test/trial"
+)
+
+// TestEachAPIServer has the same done through each, while nothing goes wrong.
+func TestEachAPIServer(t *testing.T) {
+	r := newRig(t)
+	r.begin(t)
+	for n, api := range r.Clients {
+		t.Run(fmt.Sprintf("fills in the answer to a create, API server %d", n), func(t *testing.T) { filled(t, api, n) })
+		t.Run(fmt.Sprintf("keeps what an update would lose, API server %d", n), func(t *testing.T) { r.kept(t, n) })
+	}
+	for n, server := range r.APIServers.All() {
+		for m := range r.Clients {
+			t.Run(fmt.Sprintf("rotated through API server %d, while all replicas read from %d", m, n), func(t *testing.T) {
+				if err := r.gather(t.Context(), server); err != nil {
+					t.Fatal(err)
+				}
+				r.pushed(t, m)
+			})
+		}
+	}
+	r.quiet(t, shortSpan)
+}
+
+// filled fails the test unless objects of each kind are filled in the answer to their create; none is stored.
+func filled(t *testing.T, api client.Client, n int) {
+	t.Helper()
+	for kind := range trial.Kinds {
+		err := playground.Eventually(t.Context(), patience, 100*time.Millisecond, func(ctx context.Context) error {
+			object := trial.Kinds[kind](fmt.Sprintf("dry%d-%d", n, kind), playground.FromSecret(trial.Namespace, sources[0]))
+			if err := api.Create(ctx, object, client.DryRunAll); err != nil {
+				return err
+			}
+			for _, bundle := range playground.CABundles(object) {
+				if len(bundle) == 0 {
+					return fmt.Errorf("%T is not filled in the answer", object)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// kept fails the test unless a target whose source cannot be used keeps what it holds, although somebody applies a placeholder.
+func (r *rig) kept(t *testing.T, n int) {
+	t.Helper()
+	ca, api := playground.NewCA("kept"), r.Clients[n]
+	for kind := range trial.Kinds {
+		object := trial.Kinds[kind](fmt.Sprintf("kept%d-%d", n, kind), playground.FromSecret(trial.Namespace, "missing"))
+		playground.SetCABundles(object, ca)
+		if err := r.Clients[0].Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+		if err := trial.Blank(t.Context(), api, object); err != nil {
+			t.Fatal(err)
+		}
+		if err := playground.Holds(object, ca); err != nil {
+			t.Errorf("%T: %v", object, err)
+		}
+		if err := api.Delete(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// pushed fails the test unless all targets follow a rotation long before the next round.
+func (r *rig) pushed(t *testing.T, through int) {
+	t.Helper()
+	r.population.Through(r.Clients[through])
+	if err := r.population.Rotate(t.Context(), sources[0]); err != nil {
+		t.Fatal(err)
+	}
+	took, err := r.right(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took > interval/2 {
+		t.Error(errors.New("no hint was followed"))
+	}
+	t.Logf("all right after %s", took.Round(time.Millisecond))
+}
