@@ -1,10 +1,14 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -88,9 +92,9 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// signal sends a signal to so many of caject's processes.
+// signal sends a signal to so many of caject's processes, first to the one that is called.
 func (r *rig) signal(ctx context.Context, s syscall.Signal, n int) error {
-	pods, err := r.pods(ctx)
+	pods, err := r.byCalls(ctx)
 	if err != nil {
 		return err
 	}
@@ -105,9 +109,35 @@ func (r *rig) signal(ctx context.Context, s syscall.Signal, n int) error {
 	return nil
 }
 
-// cutNetwork takes away the interface of a pod, without a word to anybody, and deletes the pod after a while.
-func (r *rig) cutNetwork(ctx context.Context) error {
+// byCalls returns the pods, first the one that the API server calls now: it keeps its connections.
+func (r *rig) byCalls(ctx context.Context) ([]pod, error) {
 	pods, err := r.pods(ctx)
+	if err != nil {
+		return nil, err
+	}
+	calls := map[string]float64{}
+	count := func(sign float64) error {
+		for _, one := range pods {
+			families, err := playground.MetricsAt(ctx, http.DefaultClient, "http://"+net.JoinHostPort(one.Status.PodIP, "9402")+"/metrics")
+			if err != nil {
+				return err
+			}
+			for _, metric := range families["controller_runtime_webhook_requests_total"].GetMetric() {
+				calls[one.Name] += sign * metric.Counter.GetValue()
+			}
+		}
+		return nil
+	}
+	if err := errors.Join(count(-1), playground.Sleep(ctx, time.Second), count(1)); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(pods, func(a, b pod) int { return cmp.Compare(calls[b.Name], calls[a.Name]) })
+	return pods, nil
+}
+
+// cutNetwork takes away the interface of the pod that is called, without a word to anybody, and deletes the pod after a while.
+func (r *rig) cutNetwork(ctx context.Context) error {
+	pods, err := r.byCalls(ctx)
 	if err != nil {
 		return err
 	}
