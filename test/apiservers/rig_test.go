@@ -60,14 +60,8 @@ func newRig(t *testing.T, args ...string) *rig {
 	return r
 }
 
-// first and last are the API servers that most is about: what goes wrong happens to the last one.
-func (r *rig) first() *playground.APIServer { return r.APIServers.All()[0] }
-func (r *rig) last() *playground.APIServer  { return r.APIServers.All()[len(r.Clients)-1] }
-
-// gather has all replicas connect to one API server.
-func (r *rig) gather(ctx context.Context, to *playground.APIServer) error {
-	return r.APIServers.Gather(ctx, to, replicas)
-}
+// last is the API server that something happens to.
+func (r *rig) last() *playground.APIServer { return r.APIServers.All()[len(r.Clients)-1] }
 
 // right waits until all targets hold what their sources do, and caject says so, and returns how long that took.
 func (r *rig) right(ctx context.Context) (time.Duration, error) {
