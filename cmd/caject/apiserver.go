@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -26,6 +27,27 @@ func loadConfig(kubeconfig string) (*rest.Config, error) {
 	config.QPS = -1
 	config.UserAgent = "caject/" + versionString()
 	return config, nil
+}
+
+// Of an HTTP/2 connection on which nothing has arrived for silentAfter seconds the other side is asked whether it is there, and one that does
+// not answer within answersWithin is closed. client-go's 30 and 15 seconds are long for one of several API servers that has gone without a word,
+// as with its machine: the next connection leads to another one.
+const silentAfter, answersWithin = 5, 5
+
+// noticeSilence has client-go do so, unless the environment has it otherwise. It is called before the first connection is made.
+func noticeSilence() error {
+	for name, seconds := range map[string]int{
+		"HTTP2_READ_IDLE_TIMEOUT_SECONDS": silentAfter,
+		"HTTP2_PING_TIMEOUT_SECONDS":      answersWithin,
+	} {
+		if os.Getenv(name) != "" {
+			continue
+		}
+		if err := os.Setenv(name, strconv.Itoa(seconds)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // apiServerCA returns a function that returns the API server's CA in PEM: that of the kubeconfig or service account, as

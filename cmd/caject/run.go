@@ -36,6 +36,9 @@ func run(ctx context.Context, o *options, logs io.Writer) error {
 	if !o.serves() {
 		logger.Info("No --ca-secret: admission is not served, targets are filled after they were written")
 	}
+	if err := noticeSilence(); err != nil {
+		return err
+	}
 	config, err := loadConfig(o.kubeconfig)
 	if err != nil {
 		return err

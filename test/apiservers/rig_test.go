@@ -60,25 +60,18 @@ func newRig(t *testing.T, args ...string) *rig {
 	return r
 }
 
-// first and last are the API servers that most is about: what goes wrong happens to the last one.
-func (r *rig) first() *playground.APIServer { return r.APIServers.All()[0] }
-func (r *rig) last() *playground.APIServer  { return r.APIServers.All()[len(r.Clients)-1] }
+// last is the API server that something happens to.
+func (r *rig) last() *playground.APIServer { return r.APIServers.All()[len(r.Clients)-1] }
 
-// gather has all replicas connect to one API server.
-func (r *rig) gather(ctx context.Context, to *playground.APIServer) error {
-	return r.APIServers.Gather(ctx, to, replicas)
-}
-
-// right waits until all targets hold what their sources do, and caject says so, and returns how long that took.
-func (r *rig) right(ctx context.Context) (time.Duration, error) {
-	began := time.Now()
+// right waits until all targets hold what their sources do, and caject says so.
+func (r *rig) right(ctx context.Context) error {
 	wait, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	err := r.WaitHealthy(wait, r.census, r.population.Targets())
 	if _, seen := r.census.Result(); seen != nil {
 		err = errors.Join(err, seen)
 	}
-	return time.Since(began), err
+	return err
 }
 
 // quiet fails the test unless caject is silent for span.
@@ -114,13 +107,14 @@ func (r *rig) begin(t *testing.T) {
 			}
 		}
 	}
-	if _, err := r.right(t.Context()); err != nil {
+	if err := r.right(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// change rotates all sources, creates a target of each and applies it again with a placeholder, in turn through each of some API servers.
-func (r *rig) change(ctx context.Context, through []client.Client) error {
+// changed creates a target of each source, rotates that and applies the target again with a placeholder, in turn through each of some API
+// servers, and waits until all is right.
+func (r *rig) changed(ctx context.Context, through []client.Client) error {
 	r.population.Through(through...)
 	for n, source := range sources {
 		target, err := r.population.AddTarget(ctx, n%len(trial.Kinds), source)
@@ -134,5 +128,5 @@ func (r *rig) change(ctx context.Context, through []client.Client) error {
 			return err
 		}
 	}
-	return nil
+	return r.right(ctx)
 }

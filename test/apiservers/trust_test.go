@@ -28,8 +28,9 @@ const (
 // TestNotOneCallFailsWhileAnAPIServerIsBehind has CA and leaves last for seconds, and API servers that insist on caject's answers. One of
 // them learns of each change some seconds later than caject, which asks the other one, but within --ca-trust-delay.
 func TestNotOneCallFailsWhileAnAPIServerIsBehind(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "--ca-lifetime=30s", "--leaf-lifetime=9s", "--ca-trust-delay="+trustDelay.String())
-	if err := r.gather(t.Context(), r.first()); err != nil {
+	if err := r.APIServers.Gather(t.Context(), r.APIServers.All()[0], replicas); err != nil {
 		t.Fatal(err)
 	}
 	r.insist(t)

@@ -8,9 +8,10 @@ import (
 
 	"github.com/caject/caject/test/playground"
 	"github.com/caject/caject/test/trial"
+	"github.com/caject/caject/test/trial/trialtest"
 )
 
-// TestAShortSoak is half a minute of it, with two caject. No CA expires.
+// TestAShortSoak is half a minute of it, with two caject, and SOAK_APISERVERS kube-apiservers on one etcd. No CA expires.
 func TestAShortSoak(t *testing.T) {
 	root, err := playground.Root()
 	if err != nil {
@@ -20,7 +21,11 @@ func TestAShortSoak(t *testing.T) {
 	if err := playground.BuildCaject(t.Context(), root, program, "-race"); err != nil {
 		t.Fatal(err)
 	}
-	w, err := trial.NewWorld(t.Context(), trial.Options{Program: program, Replicas: 2})
+	apiServers, err := trialtest.Number("SOAK_APISERVERS", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := trial.NewWorld(t.Context(), trial.Options{Program: program, Replicas: 2, APIServers: apiServers})
 	if err != nil {
 		t.Fatal(err)
 	}
