@@ -1,5 +1,4 @@
-# Not tried where the project's tests run: there is no container engine there. make image builds the same without one, and its test builds
-# from what is copied here.
+# make image builds the same without a container engine, and its test builds from what is copied here. make dockerfile builds this with buildah.
 FROM golang:1.26 AS build
 WORKDIR /src
 COPY go.mod go.sum ./

@@ -151,6 +151,10 @@ nodeparts: assets
 node: nodeparts bin/gotestsum ## Run the image as pods on a real node, in namespaces of its own: needs root, and runc and nftables from the distribution. FAMILY=IPv6; ONLY=regexp.
 	@cd test && NODE_FAMILY=$(or $(FAMILY),IPv4) ../bin/gotestsum --format standard-verbose -- -count=1 -timeout 45m $(if $(ONLY),-run '$(ONLY)') ./node
 
+.PHONY: dockerfile
+dockerfile: ## Build the Dockerfile with buildah, as root and without a registry, and run what came of it.
+	@test/image/dockerfile
+
 .PHONY: assets
 assets: ## Build etcd, kube-apiserver, kubectl, helm and the garbage collector into bin/, once (ten minutes on two cores).
 	@test/controlplane/build
