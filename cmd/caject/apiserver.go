@@ -25,7 +25,7 @@ func loadConfig(kubeconfig string) (*rest.Config, error) {
 	}
 	// The API server's own priority and fairness is enough: client-go's limit would hold back a rotation.
 	config.QPS = -1
-	config.UserAgent = "caject/" + versionString()
+	config.UserAgent = "caject/" + moduleVersion()
 	return config, nil
 }
 

@@ -38,9 +38,9 @@ annotation names, and never lists or watches Secrets.
 
 It takes the flags and the configuration file of cert-manager's cainjector. Started with those alone, without
 --ca-secret, it serves no admission and fills everything right after it was written.`
+	// No template of ours for what --version prints: with text/template the linker keeps each method of each type, a third of the binary.
 	root.Version = versionString()
 	root.Flags().Bool("version", false, "Print the version, and do nothing else.")
-	root.SetVersionTemplate(versionLine() + "\n")
 	root.SilenceUsage = true
 	root.SilenceErrors = true
 	root.CompletionOptions.DisableDefaultCmd = true
@@ -71,19 +71,19 @@ func newVersionCommand() *cobra.Command {
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), versionLine())
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "caject version %s\n", versionString())
 			return err
 		},
 	}
 }
 
-// versionLine is what caject version and caject --version print.
-func versionLine() string {
-	return fmt.Sprintf("caject %s (%s, %s/%s)", versionString(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+// versionString returns the version of this binary, and what it was built with and for.
+func versionString() string {
+	return fmt.Sprintf("%s (%s, %s/%s)", moduleVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
-// versionString returns the version of this binary: as stamped, else as the Go module says.
-func versionString() string {
+// moduleVersion is the version: as stamped, else as the Go module says.
+func moduleVersion() string {
 	if version != "" {
 		return version
 	}

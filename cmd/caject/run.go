@@ -31,7 +31,7 @@ import (
 // run works until ctx ends.
 func run(ctx context.Context, o *options, logs io.Writer) error {
 	logger := setUpLogging(logs, o.loggingFormat, o.verbosity)
-	logger.Info("Starting caject", "version", versionString())
+	logger.Info("Starting caject", "version", moduleVersion())
 	o.warnOfProfiling(logger)
 	if !o.serves() {
 		logger.Info("No --ca-secret: admission is not served, targets are filled after they were written")

@@ -18,7 +18,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 )
 
-const root = "../.."
+const (
+	root = "../.."
+	// mostCompressed is how many bytes a node may have to pull.
+	mostCompressed = 12_000_000
+)
 
 // testSource is what the tests build.
 var testSource = source{version: "v1.2.3", revision: "0123456789abcdef", time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
@@ -134,6 +138,9 @@ func TestTheImageIsWhatTheDockerfileSays(t *testing.T) {
 		}
 		if diff := cmp.Diff([]string{"caject"}, filesOf(t, image)); diff != "" {
 			t.Error(diff)
+		}
+		if one.compressed > mostCompressed {
+			t.Errorf("the image for %s has %d bytes, compressed: has something begun to use text/template? The linker keeps all methods then", one.arch, one.compressed)
 		}
 	}
 }
