@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -60,6 +61,15 @@ type calls struct {
 	slowest                    time.Duration
 	// lastUnfilled is when the last call that was not filled began; zero if all were.
 	lastUnfilled time.Time
+}
+
+// failed returns errCallFailed if a call failed or was not filled.
+func (c calls) failed() error {
+	if c.failedOpen == 0 && c.unfilled == 0 && len(c.errs) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %d of %d failed open, %d were not filled, the slowest took %s; %w",
+		errCallFailed, c.failedOpen, c.made, c.unfilled, c.slowest, errors.Join(c.errs...))
 }
 
 // during makes calls from before something happens until a while after it, and returns what came of them.

@@ -39,8 +39,8 @@ func TestUninstalledAndInstalledAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.failedOpen > 0 || c.unfilled > 0 || len(c.errs) > 0 {
-		t.Errorf("%d of %d calls failed open, %d were not filled; %v", c.failedOpen, c.made, c.unfilled, errors.Join(c.errs...))
+	if err := c.failed(); err != nil {
+		t.Error(err)
 	}
 	if err := cluster.right(ctx); err != nil {
 		t.Error(err)
