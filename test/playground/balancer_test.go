@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"net"
+	"strconv"
 	"testing"
 	"time"
 
@@ -68,7 +69,12 @@ type call struct {
 
 func (r *rigged) call(t *testing.T) *call {
 	t.Helper()
-	connection, err := net.Dial("tcp", r.balancer.listener.Addr().String())
+	return dial(t, r.balancer)
+}
+
+func dial(t *testing.T, b *balancer) *call {
+	t.Helper()
+	connection, err := net.Dial("tcp", b.listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,4 +153,48 @@ func TestWhatTheBalancerDoes(t *testing.T) {
 			test(t, r, first)
 		})
 	}
+}
+
+// TestTheWayToReplicas is about connections that are cut whenever the way changes, and lost while it is silent.
+func TestTheWayToReplicas(t *testing.T) {
+	t.Parallel()
+	const long, short = 30 * time.Second, 200 * time.Millisecond
+	_, port, err := net.SplitHostPort(echo(t, "replica"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	replica := &Replica{}
+	if replica.WebhookPort, err = strconv.Atoi(port); err != nil {
+		t.Fatal(err)
+	}
+	r := &Replicas{road: newRoad(), ready: []*Replica{replica}}
+	b := &balancer{route: r.route, tries: 1}
+	if err := b.listenAt("localhost:0"); err != nil {
+		t.Fatal(err)
+	}
+	go b.serve()
+	t.Cleanup(func() { _ = b.close() })
+	ask := func(c *call, want string, patience time.Duration) {
+		t.Helper()
+		if got, _ := c.ask(t, patience); got != want {
+			t.Errorf("answered by %q, not by %q", got, want)
+		}
+	}
+	before := dial(t, b)
+	ask(before, "replica", long)
+	r.SetWay(Silent)
+	ask(before, "", long)
+	lost := dial(t, b)
+	ask(lost, "", short)
+	r.SetWay(Open)
+	ask(lost, "", long)
+	ask(dial(t, b), "replica", long)
+	r.SetWay(Refused)
+	ask(dial(t, b), "", long)
+	r.SetWay(Open)
+	ask(dial(t, b), "replica", long)
+	r.mu.Lock()
+	replica.draining = true
+	r.mu.Unlock()
+	ask(dial(t, b), "", long)
 }
