@@ -68,8 +68,8 @@ func (c calls) failed() error {
 	if c.failedOpen == 0 && c.unfilled == 0 && len(c.errs) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: %d of %d failed open, %d were not filled, the slowest took %s; %w",
-		errCallFailed, c.failedOpen, c.made, c.unfilled, c.slowest, errors.Join(c.errs...))
+	return errors.Join(append(c.errs, fmt.Errorf("%w: %d of %d failed open, %d were not filled, the slowest took %s",
+		errCallFailed, c.failedOpen, c.made, c.unfilled, c.slowest))...)
 }
 
 // during makes calls from before something happens until a while after it, and returns what came of them.
