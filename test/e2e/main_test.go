@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/test/playground"
 )
 
@@ -254,10 +255,14 @@ func (i *installation) edit(t *testing.T, object client.Object, value []byte) {
 	}
 }
 
-// published waits until Secret e2e/name is published, and the policy fills from it: an API server sees a shard a little
-// later than it is written.
+// published waits until Secret e2e/name is published, and the policy, if there is one, fills from it: an API server sees a shard a
+// little later than it is written.
 func (i *installation) published(t *testing.T, name string) {
 	t.Helper()
+	if !i.byPolicy(t, cabundle.MutatingWebhookConfiguration) {
+		i.publication(t, "secret."+namespace+"."+name, "ready", ready)
+		return
+	}
 	eventually(t, "fill from "+name+" by policy", func(ctx context.Context) error {
 		probe := playground.NewMutating("probe-"+name, 1, playground.FromSecret(namespace, name))
 		if err := i.client.Create(ctx, probe, client.DryRunAll); err != nil {

@@ -222,6 +222,11 @@ func TestWithoutCajectThePolicyFills(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = process.Signal(syscall.SIGCONT) }) // before it is told to end
+	of := i.policyKinds(t, playground.Fill)
+	if len(of) == 0 {
+		i.waitsForCaject(t, process, upgraded, ca)
+		return
+	}
 
 	// An upgrade resets it to a placeholder, or leaves it out: the answer has the bundle all the same.
 	manifest := func(value string) string {
@@ -241,7 +246,8 @@ func TestWithoutCajectThePolicyFills(t *testing.T) {
 			}
 		}
 	}
-	for kind, object := range upgraded {
+	for _, kind := range of {
+		object := upgraded[kind]
 		i.edit(t, object, []byte("\n"))
 		if err := playground.Holds(object, ca); err != nil {
 			t.Errorf("%s: in the answer to the update: %v", kind, err)
@@ -294,11 +300,29 @@ func TestWithoutCajectThePolicyFills(t *testing.T) {
 	if err := process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	for kind := range kinds {
+	for _, kind := range of {
 		held := kinds[kind]("held"+strings.ToLower(string(kind)), nil)
 		i.filled(t, held, foreign, ca)
 		i.ownerless(t, held)
 		i.ownerless(t, upgraded[kind])
+	}
+}
+
+// waitsForCaject is about a cluster without policies whose caject stands still: what loses its bundle then gets it back once it is there again.
+func (i *installation) waitsForCaject(t *testing.T, process *playground.Process, targets map[cabundle.Kind]client.Object, ca []byte) {
+	t.Helper()
+	for kind, target := range targets {
+		i.edit(t, target, nil)
+		if err := playground.Holds(target, nil); err != nil {
+			t.Errorf("%s: without policy and caject: %v", kind, err)
+		}
+	}
+	if err := process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range targets {
+		i.filled(t, target, ca)
+		i.ownerless(t, target)
 	}
 }
 

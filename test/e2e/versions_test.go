@@ -1,0 +1,57 @@
+package e2e
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/test/playground"
+)
+
+// policyKinds are the kinds for which this API server evaluates the chart's policies of a verb. Tests that need one ask this, not the
+// version: where there is none, they look at what users get instead.
+func (i *installation) policyKinds(t *testing.T, verb string) []cabundle.Kind {
+	t.Helper()
+	of, err := playground.PolicyKinds(t.Context(), i.client, verb)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return of
+}
+
+// byPolicy reports whether this API server's policies fill a kind.
+func (i *installation) byPolicy(t *testing.T, kind cabundle.Kind) bool {
+	t.Helper()
+	return slices.Contains(i.policyKinds(t, playground.Fill), kind)
+}
+
+// atOnce reports whether a kind is filled in the request that writes it: by webhook or by policy.
+func (i *installation) atOnce(t *testing.T, kind cabundle.Kind) bool {
+	t.Helper()
+	return kind.Admitted() || i.byPolicy(t, kind)
+}
+
+// TestThereArePoliciesWhereTheyAreServed is what lets the other tests ask for policies.
+func TestThereArePoliciesWhereTheyAreServed(t *testing.T) {
+	t.Parallel()
+	served, err := playground.ServesPolicies(shared.control.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := slices.Contains(shared.Args, "--admission-policy")
+	of := shared.policyKinds(t, playground.Fill)
+	if used != served || served != (len(of) > 0) {
+		t.Errorf("policies are served: %t, caject uses them: %t, installed for %q", served, used, of)
+	}
+	configurations := []cabundle.Kind{cabundle.MutatingWebhookConfiguration, cabundle.ValidatingWebhookConfiguration}
+	for _, kind := range configurations { // no webhook is called for them
+		if served && !slices.Contains(of, kind) {
+			t.Errorf("none fills %s", kind)
+		}
+	}
+	if kept := shared.policyKinds(t, playground.Keep); served && cmp.Diff(of, kept) != "" && !slices.Contains(kept, cabundle.APIService) {
+		t.Errorf("none keeps an APIService; of %q", kept)
+	}
+}
