@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -396,11 +395,7 @@ func TestWithoutCABundles(t *testing.T) {
 	// The operator catches up: with the chart's CRD, role and policies. Then the CRD is deleted, and made again.
 	upgrade := func() {
 		t.Helper()
-		args := []string{"upgrade", "caject", filepath.Join(projectRoot(t), "charts", "caject"), "--namespace", playground.Namespace}
-		for _, value := range append(i.Values(), "resyncInterval=1s") {
-			args = append(args, "--set", value)
-		}
-		if _, err := i.control.Helm(t.Context(), args...); err != nil {
+		if err := i.Upgrade(t.Context(), i.control, "resyncInterval=1s"); err != nil {
 			t.Fatal(err)
 		}
 	}
