@@ -1,10 +1,12 @@
 package e2e
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/client-go/discovery"
 
 	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/test/playground"
@@ -51,6 +53,15 @@ func TestThereArePoliciesWhereTheyAreServed(t *testing.T) {
 			t.Errorf("none fills %s", kind)
 		}
 	}
+	version, err := discovery.NewDiscoveryClientForConfigOrDie(shared.control.Config).ServerVersion()
+	if err != nil {
+		t.Fatal(err)
+	}
+	filled := "no kind"
+	if len(of) > 0 {
+		filled = fmt.Sprint(len(of), " kinds")
+	}
+	t.Logf("the API server is %s; policies fill %s", version.GitVersion, filled) // command versions reads this
 	if kept := shared.policyKinds(t, playground.Keep); served && cmp.Diff(of, kept) != "" && !slices.Contains(kept, cabundle.APIService) {
 		t.Errorf("none keeps an APIService; of %q", kept)
 	}
