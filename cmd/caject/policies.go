@@ -61,8 +61,9 @@ func (s *suggestion) look() time.Duration {
 	}
 	s.unused(served)
 	if served && !s.said {
-		s.log.Info("The API server serves MutatingAdmissionPolicies, and the chart was rendered when it served none: " +
-			"helm upgrade, with the same values, installs those that fill and keep caBundles")
+		s.log.Info("The API server serves MutatingAdmissionPolicies, and the chart was rendered without those that fill and keep caBundles: " +
+			"helm upgrade, with the same values, installs them; helm template needs --api-versions " +
+			"admissionregistration.k8s.io/v1/MutatingAdmissionPolicy for it")
 	}
 	s.said = served
 	return policiesInterval

@@ -193,8 +193,11 @@ func (d *demo) rotate(ctx context.Context) error {
 
 // freeze stops caject, and does what an upgrade does whose manifest carries a placeholder.
 func (d *demo) freeze(ctx context.Context) error {
-	if policies, err := playground.ServesPolicies(d.control.Config); err != nil || !policies {
-		return errors.Join(err, d.reset(ctx))
+	switch policies, err := playground.ServesPolicies(d.control.Config); {
+	case err != nil:
+		return err
+	case !policies:
+		return d.reset(ctx)
 	}
 	d.chapter("caject is frozen (SIGSTOP), and an upgrade resets the caBundles to the placeholder Cg==:")
 	if err := d.published(ctx); err != nil {
