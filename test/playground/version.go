@@ -19,7 +19,7 @@ func APIServerOf(root, version string) (string, error) {
 		path = filepath.Join(root, "bin", "kube-apiserver")
 	}
 	if _, err := os.Stat(path); err != nil {
-		return "", fmt.Errorf("Kubernetes %s is not built: %w", version, err)
+		return "", fmt.Errorf("find the kube-apiserver of Kubernetes %s: %w", version, err)
 	}
 	return path, nil
 }
