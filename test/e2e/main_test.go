@@ -20,7 +20,6 @@ import (
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/test/playground"
 )
 
@@ -253,26 +252,6 @@ func (i *installation) edit(t *testing.T, object client.Object, value []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// published waits until Secret e2e/name is published, and the policy, if there is one, fills from it: an API server sees a shard a
-// little later than it is written.
-func (i *installation) published(t *testing.T, name string) {
-	t.Helper()
-	if !i.byPolicy(t, cabundle.MutatingWebhookConfiguration) {
-		i.publication(t, "secret."+namespace+"."+name, "ready", ready)
-		return
-	}
-	eventually(t, "fill from "+name+" by policy", func(ctx context.Context) error {
-		probe := playground.NewMutating("probe-"+name, 1, playground.FromSecret(namespace, name))
-		if err := i.client.Create(ctx, probe, client.DryRunAll); err != nil {
-			return err
-		}
-		if len(playground.CABundles(probe)[0]) == 0 {
-			return errors.New("it is empty in the answer to the create")
-		}
-		return nil
-	})
 }
 
 // event fails the test unless object gets an Event with the given reason, and returns its text.

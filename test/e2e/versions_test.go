@@ -1,12 +1,15 @@
 package e2e
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/client-go/discovery"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/test/playground"
@@ -33,6 +36,32 @@ func (i *installation) byPolicy(t *testing.T, kind cabundle.Kind) bool {
 func (i *installation) atOnce(t *testing.T, kind cabundle.Kind) bool {
 	t.Helper()
 	return kind.Admitted() || i.byPolicy(t, kind)
+}
+
+// published waits until Secret e2e/name is published, and the policy, if there is one, fills from it: an API server sees a shard a
+// little later than it is written.
+func (i *installation) published(t *testing.T, name string) {
+	t.Helper()
+	if !i.byPolicy(t, cabundle.MutatingWebhookConfiguration) {
+		eventually(t, "publish "+name, func(ctx context.Context) error {
+			published, err := playground.Published(ctx, i.client)
+			if err == nil && len(published["secret/"+namespace+"/"+name]) == 0 {
+				err = errors.New("it is not published")
+			}
+			return err
+		})
+		return
+	}
+	eventually(t, "fill from "+name+" by policy", func(ctx context.Context) error {
+		probe := playground.NewMutating("probe-"+name, 1, playground.FromSecret(namespace, name))
+		if err := i.client.Create(ctx, probe, client.DryRunAll); err != nil {
+			return err
+		}
+		if len(playground.CABundles(probe)[0]) == 0 {
+			return errors.New("it is empty in the answer to the create")
+		}
+		return nil
+	})
 }
 
 // TestThereArePoliciesWhereTheyAreServed is what lets the other tests ask for policies.

@@ -21,8 +21,8 @@ import (
 // short are the tests of the short form: what depends on the version, and something of each way in which a caBundle is filled.
 const short = "^Test(" +
 	"ThereArePoliciesWhereTheyAreServed|APlainInstallIsAccepted|Rights|WhatIsWatched|CertManager|" + // what the API server takes and allows
-	"ACreatedObjectIsFilled|WithoutCABundles|ADryRunShowsTheBundleAndStoresNothing|TheLifeOfACABundle|" + // filled
-	"ARotationIsPushed|ARotationIsFollowed|WhatIsNoHint|TheAPIServerReadsAnnotationsAsWeDo|SourcesArePublishedBeforeTheyAreNamed|" + // followed
+	"ACreatedObjectIsFilled|WithoutCABundles|ALargeCRDIsFilled|ADryRunShowsTheBundleAndStoresNothing|TheLifeOfACABundle|" + // filled
+	"ARotationIsPushed|ARotationIsFollowed|WhatIsNoHint|TheAPIServerIsAway|TheAPIServerReadsAnnotationsAsWeDo|SourcesArePublishedBeforeTheyAreNamed|" + // followed
 	"AnEditOfTheCABundleIsPutRight|APlaceholderAppliedOverAGoodBundle|ACertificateThatTheAPIServerCannotReadIsLeftOut|" + // put right
 	"WithoutThePoliciesTheWebhookKeepsAndTakesAway|ThePoliciesKeepAndTakeAway|WithoutCajectThePolicyFills|WhatCannotTakeACABundleIsLeftAlone|" + // kept
 	"WhoAppliesAWebhookConfigurationIsWarned|AStolenTokenCannotChangeMoreThanCABundles|OnlyCajectWritesCABundles" + // refused
