@@ -307,24 +307,6 @@ func TestWithoutCajectThePolicyFills(t *testing.T) {
 	}
 }
 
-// waitsForCaject is about a cluster without policies whose caject stands still: what loses its bundle then gets it back once it is there again.
-func (i *installation) waitsForCaject(t *testing.T, process *playground.Process, targets map[cabundle.Kind]client.Object, ca []byte) {
-	t.Helper()
-	for kind, target := range targets {
-		i.edit(t, target, nil)
-		if err := playground.Holds(target, nil); err != nil {
-			t.Errorf("%s: without policy and caject: %v", kind, err)
-		}
-	}
-	if err := process.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
-	for _, target := range targets {
-		i.filled(t, target, ca)
-		i.ownerless(t, target)
-	}
-}
-
 // ownerless fails the test unless caject gets to own nothing of object.
 func (i *installation) ownerless(t *testing.T, object client.Object) {
 	t.Helper()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -93,5 +94,23 @@ func TestThereArePoliciesWhereTheyAreServed(t *testing.T) {
 	t.Logf("the API server is %s; policies fill %s", version.GitVersion, filled) // command versions reads this
 	if kept := shared.policyKinds(t, playground.Keep); served && cmp.Diff(of, kept) != "" && !slices.Contains(kept, cabundle.APIService) {
 		t.Errorf("none keeps an APIService; of %q", kept)
+	}
+}
+
+// waitsForCaject is about a cluster without policies whose caject stands still: what loses its bundle then gets it back once it is there again.
+func (i *installation) waitsForCaject(t *testing.T, process *playground.Process, targets map[cabundle.Kind]client.Object, ca []byte) {
+	t.Helper()
+	for kind, target := range targets {
+		i.edit(t, target, nil)
+		if err := playground.Holds(target, nil); err != nil {
+			t.Errorf("%s: without policy and caject: %v", kind, err)
+		}
+	}
+	if err := process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range targets {
+		i.filled(t, target, ca)
+		i.ownerless(t, target)
 	}
 }
