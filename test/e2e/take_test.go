@@ -99,8 +99,8 @@ func (i *installation) outgrows(t *testing.T, object client.Object, change func(
 		t.Fatal(output, err)
 	}
 	stored := object.DeepCopyObject().(client.Object)
-	if kind := i.kindOf(t, object); len(i.policyKinds(t, playground.Keep)) > 0 && !i.byPolicy(t, kind) {
-		i.inject(t, stored) // a policy keeps, and none fills
+	if of := i.policyKinds(t, playground.Fill); len(of) > 0 && !slices.Contains(of, i.kindOf(t, object)) {
+		i.inject(t, stored) // policies are what is tested, and none fills this kind
 	}
 	eventually(t, "fill "+object.GetName(), func(ctx context.Context) error {
 		if err := i.client.Get(ctx, client.ObjectKeyFromObject(object), stored); err != nil {
