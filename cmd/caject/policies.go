@@ -19,7 +19,7 @@ const (
 	// away: of several API servers, upgraded one by one, caject may see none go.
 	policiesInterval = time.Hour
 	// policiesRetry is when it is asked again after it has not answered. One that starts refuses requests for some seconds.
-	policiesRetry = time.Minute
+	policiesRetry = 10 * time.Second
 )
 
 // suggestion says, in the log and in a metric, when the API server serves MutatingAdmissionPolicies that the chart was rendered without.

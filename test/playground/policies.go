@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
@@ -25,7 +26,7 @@ const (
 func PolicyKinds(ctx context.Context, c client.Client, verb string) ([]cabundle.Kind, error) {
 	var policies admissionregistrationv1.MutatingAdmissionPolicyList
 	switch err := c.List(ctx, &policies); {
-	case meta.IsNoMatchError(err):
+	case meta.IsNoMatchError(err), apierrors.IsNotFound(err): // the client may have known another version
 		return nil, nil
 	case err != nil:
 		return nil, err
