@@ -25,11 +25,29 @@ demo: build assets ## Show caject at work on a real API server, with measured ti
 	@bin/demo
 
 .PHONY: test
-test: assets clients bin/gotestsum ## Run all tests, with the race detector: unit, end-to-end on the real API server, and side by side with cert-manager's cainjector.
+test: $(if $(K8S),test-versions,test-all) ## Run all tests, with the race detector: unit, end-to-end on the real API server, and side by side with cert-manager's cainjector. K8S='1.30 1.36': the end-to-end tests on these versions of Kubernetes; SHORT=yes: some of them.
+
+.PHONY: test-all
+test-all: assets oldest clients bin/gotestsum
 	@bin/gotestsum --format pkgname --format-hide-empty-pkg -- -race ./...
 	@cd test && ../bin/gotestsum --format testname --format-hide-empty-pkg -- -race -count=1 -p 1 -parallel 4 -timeout 30m $$(go list ./... | grep -v /test/node$$)
 	@cd test/oracle && ../../bin/gotestsum --format standard-verbose -- -race -count=1 -parallel 4 -timeout 30m ./...
 	@cd test/image && ../../bin/gotestsum --format testname -- -count=1 ./...
+
+.PHONY: test-versions
+test-versions: assets $(if $(filter yes,$(SHORT)),,clients) bin/gotestsum
+	@cd test && go build -o ../bin/versions ./cmd/versions
+	@bin/versions $(if $(filter yes,$(SHORT)),-short) $(K8S)
+
+# The oldest version of Kubernetes that the chart is for: test/upgrade begins with it.
+.PHONY: oldest
+oldest: assets
+	@test/controlplane/build 1.30
+
+.PHONY: upgrade
+upgrade: oldest bin/gotestsum ## Upgrade kube-apiserver over the same etcd while caject runs, 1.30 -> 1.36 -> current -> 1.36 -> 1.35, and see that all is right and silent after each step. SPAN=30s.
+	@for version in 1.36 1.35; do test/controlplane/build $$version; done
+	@cd test && UPGRADE_PATH='1.30 1.36 current 1.36 1.35' UPGRADE_SPAN=$(or $(SPAN),30s) ../bin/gotestsum --format standard-verbose -- -race -count=1 -timeout 30m ./upgrade
 
 .PHONY: bench
 bench: build assets bin/cainjector ## Measure caject and cert-manager's cainjector side by side: a table, bin/bench.json and bin/benchmark.svg. Twelve minutes; SECRETS=100000, QUICK=yes.

@@ -24,6 +24,7 @@ type Metrics struct {
 	refusals   *prometheus.CounterVec
 	reads      *prometheus.CounterVec
 	handshakes prometheus.Counter
+	unused     prometheus.Gauge
 }
 
 // New registers the metrics with r.
@@ -45,8 +46,12 @@ func New(r prometheus.Registerer) *Metrics {
 			Name: "caject_webhook_failed_handshakes_total",
 			Help: "TLS handshakes with callers of the webhook that failed.",
 		}),
+		unused: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "caject_admission_policies_unused",
+			Help: "1 if the API server serves MutatingAdmissionPolicies that the chart was rendered without.",
+		}),
 	}
-	r.MustRegister(m.injections, m.refusals, m.reads, m.handshakes)
+	r.MustRegister(m.injections, m.refusals, m.reads, m.handshakes, m.unused)
 	return m
 }
 
@@ -71,3 +76,12 @@ func (m *Metrics) SourceRead(path Path, problem *cabundle.Problem) {
 
 // HandshakeFailed counts a TLS handshake with a caller of the webhook that failed.
 func (m *Metrics) HandshakeFailed() { m.handshakes.Inc() }
+
+// PoliciesUnused takes in whether the API server serves admission policies that the chart was rendered without.
+func (m *Metrics) PoliciesUnused(unused bool) {
+	if unused {
+		m.unused.Set(1)
+	} else {
+		m.unused.Set(0)
+	}
+}

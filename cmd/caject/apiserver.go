@@ -75,6 +75,8 @@ const rejectedAfter = 10 * time.Second
 type connection struct {
 	log   logr.Logger
 	clock clock.PassiveClock
+	// back has something to receive after the API server was away.
+	back chan struct{}
 
 	mu       sync.Mutex
 	away     time.Time // since when; zero while it answers
@@ -83,7 +85,7 @@ type connection struct {
 }
 
 func newConnection(log logr.Logger, c clock.PassiveClock) *connection {
-	return &connection{log: log, clock: c}
+	return &connection{log: log, clock: c, back: make(chan struct{}, 1)}
 }
 
 // watch returns a transport that tells c how each request over next went.
@@ -126,6 +128,10 @@ func (c *connection) answered(status int) {
 	if !c.away.IsZero() {
 		c.log.Info("API server answers again", "after", now.Sub(c.away).Round(time.Millisecond).String())
 		c.away = time.Time{}
+		select {
+		case c.back <- struct{}{}:
+		default: // nobody has received it yet
+		}
 	}
 	switch {
 	case status != http.StatusUnauthorized:

@@ -80,7 +80,8 @@ func TestAnOutageIsLoggedOncePerState(t *testing.T) {
 	var log bytes.Buffer
 	logger := funcr.New(func(_, args string) { log.WriteString(args + "\n") }, funcr.Options{})
 	var answer error
-	transport := newConnection(logger, clock.RealClock{}).watch(roundTripper(func(*http.Request) (*http.Response, error) {
+	c := newConnection(logger, clock.RealClock{})
+	transport := c.watch(roundTripper(func(*http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, answer
 	}))
 	ask := func(ctx context.Context, err error) {
@@ -97,8 +98,8 @@ func TestAnOutageIsLoggedOncePerState(t *testing.T) {
 
 	ask(t.Context(), nil)
 	ask(ended, refused)
-	if log.Len() > 0 {
-		t.Errorf("logged without an outage: %s", &log)
+	if log.Len() > 0 || len(c.back) > 0 {
+		t.Errorf("logged without an outage: %s; it is back: %d", &log, len(c.back))
 	}
 	for range 3 {
 		for range 5 {
@@ -110,6 +111,9 @@ func TestAnOutageIsLoggedOncePerState(t *testing.T) {
 	}
 	if away, back := strings.Count(log.String(), "unreachable"), strings.Count(log.String(), "answers again"); away != 3 || back != 3 {
 		t.Errorf("logged %d times that it is away and %d times that it is back:\n%s", away, back, &log)
+	}
+	if len(c.back) != 1 {
+		t.Error("nobody who asks is told that it was away")
 	}
 }
 

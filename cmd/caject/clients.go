@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/discovery"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
@@ -33,6 +34,8 @@ type clients struct {
 	serverClock *certs.ServerClock
 	// connection knows whether the API server answers, and takes caject's token.
 	connection *connection
+	// discovery knows what the API server serves.
+	discovery *discovery.DiscoveryClient
 }
 
 func newClients(mgr manager.Manager, serverClock *certs.ServerClock, c *connection) (*clients, error) {
@@ -53,12 +56,16 @@ func newClients(mgr manager.Manager, serverClock *certs.ServerClock, c *connecti
 	if err != nil {
 		return nil, err
 	}
+	discovered, err := discovery.NewDiscoveryClientForConfigAndClient(config, httpClient)
+	if err != nil {
+		return nil, err
+	}
 	broadcaster := record.NewBroadcaster()
 	broadcaster.StartRecordingToSink(&corev1client.EventSinkImpl{Interface: events.Events("")})
 	recorder := broadcaster.NewRecorder(mgr.GetScheme(), corev1.EventSource{Component: "caject"})
 	return &clients{
 		objects: objects, targets: targets, watcher: watcher,
-		events: recorder, stopEvents: broadcaster.Shutdown, serverClock: serverClock, connection: c,
+		events: recorder, stopEvents: broadcaster.Shutdown, serverClock: serverClock, connection: c, discovery: discovered,
 	}, nil
 }
 

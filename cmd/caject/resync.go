@@ -25,6 +25,8 @@ type resyncOptions struct {
 	// publishTo is where shards are, as namespace/name; empty if nothing is published.
 	publishTo string
 	policy    bool
+	// suggestPolicy has caject say when there are policies to be had.
+	suggestPolicy bool
 	// policyKinds are the resources of the kinds that admission policies fill; empty for all.
 	policyKinds []string
 	// distrust holds SHA-256 fingerprints of certificates (DER) in lower-case hex; validate brings them into that form.
@@ -44,6 +46,9 @@ func (r *resyncOptions) addFlags(flags *pflag.FlagSet) {
 			"for admission policies; and show it as a CABundle.")
 	flags.BoolVar(&r.policy, "admission-policy", r.policy,
 		"Admission policies fill targets from what is published: have them write targets where they can. Needs --publish-to.")
+	flags.BoolVar(&r.suggestPolicy, "suggest-admission-policy", r.suggestPolicy,
+		"Say in the log, and in a metric, when the API server serves MutatingAdmissionPolicies. The chart asks for it where it was rendered without "+
+			"policies because the cluster served none.")
 	flags.StringSliceVar(&r.policyKinds, "admission-policy-kinds", r.policyKinds,
 		"The kinds that the policies of --admission-policy fill, such as validatingwebhookconfigurations; all if there are none.")
 	flags.StringSliceVar(&r.distrust, "distrust", r.distrust,

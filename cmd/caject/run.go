@@ -80,7 +80,7 @@ func assemble(o *options, mgr manager.Manager, api *clients) error {
 	leader.OnElected(resyncer.Elected)
 
 	probes := &health.Probes{Live: []healthz.Checker{book.Alive, resyncer.Alive}, Ready: []healthz.Checker{api.connection.Ready}}
-	always := []manager.Runnable{leader}
+	always := append(o.suggestions(api, counters, mgr.GetLogger()), leader)
 	elected := []manager.Runnable{book, resyncer} // they wait for an election, if only the elected works
 	for _, watch := range resyncer.Watches(api.watcher) {
 		elected = append(elected, watch)

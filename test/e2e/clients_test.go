@@ -119,13 +119,13 @@ func (s *story) play(t *testing.T) {
 	s.filled(t, first)
 	shared.published(t, s.name)
 	for _, object := range s.objects {
-		s.witness[object] = shared.witness(t, object)
+		s.witness[object] = shared.witnessOf(t, object, !shared.atOnce(t, shared.kindOf(t, object)))
 	}
 	s.applyAgain(t, "2", first)
 	shared.changeSecret(t, s.name, func(secret *corev1.Secret) { secret.Data["ca.crt"] = second })
 	s.filled(t, first, second)
 	s.applyAgain(t, "3", first, second)
-	s.standStill(t)
+	s.standStill(t, first, second)
 }
 
 // begin applies for the first time.
@@ -150,7 +150,7 @@ func (s *story) filled(t *testing.T, want ...[]byte) {
 	}
 }
 
-// applyAgain applies the next version. All is in force at once.
+// applyAgain applies the next version. All is in force at once; but for webhook configurations if no policy fills them.
 func (s *story) applyAgain(t *testing.T, version string, want ...[]byte) {
 	t.Helper()
 	text, _ := manifestsOf(t, s.name, version, s.caBundle)
@@ -161,7 +161,9 @@ func (s *story) applyAgain(t *testing.T, version string, want ...[]byte) {
 		if err := shared.client.Get(t.Context(), client.ObjectKeyFromObject(object), object); err != nil {
 			t.Fatal(err)
 		}
-		if err := playground.Holds(object, want...); err != nil {
+		if !shared.atOnce(t, shared.kindOf(t, object)) {
+			shared.filled(t, object, want...)
+		} else if err := playground.Holds(object, want...); err != nil {
 			t.Errorf("right after version %s: %v", version, err)
 		}
 		if object.GetLabels()["version"] != version {
@@ -174,8 +176,8 @@ func (s *story) applyAgain(t *testing.T, version string, want ...[]byte) {
 }
 
 // standStill fails the test unless nobody writes any more: neither caject, in some rounds of its periodic loop, nor the tool,
-// when the same is applied again.
-func (s *story) standStill(t *testing.T) {
+// when the same is applied again. (What is only filled after it was stored is as it was before once that has happened.)
+func (s *story) standStill(t *testing.T, want ...[]byte) {
 	t.Helper()
 	text, _ := manifestsOf(t, s.name, "3", s.caBundle)
 	before := s.states(t)
@@ -188,14 +190,30 @@ func (s *story) standStill(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, line := range differing {
-			t.Errorf("differs: %s", line)
+			if !s.drifts(t, line) {
+				t.Errorf("differs: %s", line)
+			}
 		}
 	}
 	if err := s.tool.apply(t, s.name, text); err != nil {
 		t.Fatal("the same again:", err)
 	}
+	for _, object := range s.objects {
+		if !shared.atOnce(t, shared.kindOf(t, object)) {
+			shared.filled(t, object, want...)
+			shared.ownerless(t, object)
+			before[object] = s.witness[object].testify(t, object)
+		}
+	}
 	shared.waitForATick(t)
 	s.unchangedSince(t, before, "after the same was applied again")
+}
+
+// drifts reports whether a line about an object that differs is to be expected: where no policy fills webhook configurations, no dry run of
+// a placeholder shows what they hold.
+func (s *story) drifts(t *testing.T, line string) bool {
+	t.Helper()
+	return !shared.byPolicy(t, cabundle.MutatingWebhookConfiguration) && s.caBundle != nil && *s.caBundle == "Cg==" && strings.Contains(line, "WebhookConfiguration")
 }
 
 // states reads the objects, and hears the witnesses until then.

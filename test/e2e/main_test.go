@@ -254,22 +254,6 @@ func (i *installation) edit(t *testing.T, object client.Object, value []byte) {
 	}
 }
 
-// published waits until Secret e2e/name is published, and the policy fills from it: an API server sees a shard a little
-// later than it is written.
-func (i *installation) published(t *testing.T, name string) {
-	t.Helper()
-	eventually(t, "fill from "+name+" by policy", func(ctx context.Context) error {
-		probe := playground.NewMutating("probe-"+name, 1, playground.FromSecret(namespace, name))
-		if err := i.client.Create(ctx, probe, client.DryRunAll); err != nil {
-			return err
-		}
-		if len(playground.CABundles(probe)[0]) == 0 {
-			return errors.New("it is empty in the answer to the create")
-		}
-		return nil
-	})
-}
-
 // event fails the test unless object gets an Event with the given reason, and returns its text.
 func (i *installation) event(t *testing.T, object client.Object, reason string) string {
 	t.Helper()

@@ -196,8 +196,12 @@ func TestABundleCanBeRequired(t *testing.T) {
 		}
 		held := make(name, playground.FromSecret(namespace, "unknown"))
 		playground.SetCABundles(held, playground.NewCA("held"))
-		if err := errors.Join(create(held), create(make(name, nil)), create(make(name, playground.FromSecret(namespace, "good")))); err != nil {
+		if err := errors.Join(create(held), create(make(name, nil))); err != nil {
 			t.Errorf("%s: %v", kind, err)
+		}
+		// The source is ready. Where no policy fills, and no webhook is answered, that does not help.
+		if err := create(make(name, playground.FromSecret(namespace, "good"))); (err == nil) != i.byPolicy(t, kind) {
+			t.Errorf("%s, whose source is ready: %v", kind, err)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package e2e
 import (
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -62,6 +63,10 @@ func TestThePoliciesFitTheCluster(t *testing.T) {
 		slices.Sort(test.want)
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s: %s", sentence, diff)
+		}
+		kept := slices.ContainsFunc(test.want, func(policy string) bool { return strings.Contains(policy, mutating) })
+		if suggests := strings.Contains(text, "--suggest-admission-policy"); suggests == (kept || sentence == "switched off") {
+			t.Errorf("%s: caject is to say when there are policies: %t", sentence, suggests)
 		}
 		audits := regexp.MustCompile(`validationActions: \[Audit\]`).FindAllString(text, -1)
 		if sentence == "a bundle is required" && len(audits) != len(required) {

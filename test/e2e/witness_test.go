@@ -27,6 +27,7 @@ type witness struct {
 	object client.Object // what it starts from
 	name   string
 	held   []map[string]bool // for each caBundle, the certificates
+	bare   bool              // it may be without for a moment: no request that writes it fills it
 	last   state
 	told   state      // the last one that testify has had
 	seen   chan state // each, when it has been looked at
@@ -43,8 +44,14 @@ type state struct {
 // witness begins with object as it was just read, and ends with the test.
 func (i *installation) witness(t *testing.T, object client.Object) *witness {
 	t.Helper()
+	return i.witnessOf(t, object, false)
+}
+
+// witnessOf is witness, and lets the object be bare for a moment if bare is true.
+func (i *installation) witnessOf(t *testing.T, object client.Object, bare bool) *witness {
+	t.Helper()
 	w := &witness{
-		object: object.DeepCopyObject().(client.Object), name: fmt.Sprintf("%T %s", object, object.GetName()),
+		bare: bare, object: object.DeepCopyObject().(client.Object), name: fmt.Sprintf("%T %s", object, object.GetName()),
 		seen: make(chan state, 1000), failed: make(chan error, 1),
 	}
 	if err := w.look(object); err != nil {
@@ -90,7 +97,7 @@ func (w *witness) look(object client.Object) error {
 		}
 		now := certificates(bundle)
 		for certificate := range w.held[n] {
-			if !now[certificate] {
+			if !now[certificate] && !w.bare {
 				return fmt.Errorf("caBundle %d of %s has lost a certificate, in resourceVersion %s; it is %q", n, w.name, object.GetResourceVersion(), bundle)
 			}
 		}

@@ -49,6 +49,8 @@ type Request struct {
 	Verb string
 	// Group, Resource and Subresource say of what kind the object is, and Namespace and Name which; the name of a list is empty.
 	Group, Resource, Subresource, Namespace, Name string
+	// URI is the path, and the query.
+	URI string
 	// User and UserAgent are who asked.
 	User, UserAgent string
 	// Code is the HTTP status of the answer.
@@ -110,6 +112,7 @@ func (c *ControlPlane) Requests(from, to Mark) ([]Request, error) {
 type auditEvent struct {
 	AuditID                  string
 	Verb                     string
+	RequestURI               string
 	UserAgent                string
 	RequestReceivedTimestamp time.Time
 	User                     struct{ Username string }
@@ -133,7 +136,7 @@ func parseAudit(log io.Reader) ([]Request, error) {
 		o := event.ObjectRef
 		requests = append(requests, Request{
 			At: event.RequestReceivedTimestamp, Verb: event.Verb,
-			Group: o.APIGroup, Resource: o.Resource, Subresource: o.Subresource, Namespace: o.Namespace, Name: o.Name,
+			Group: o.APIGroup, Resource: o.Resource, Subresource: o.Subresource, Namespace: o.Namespace, Name: o.Name, URI: event.RequestURI,
 			User: event.User.Username, UserAgent: event.UserAgent, Code: event.ResponseStatus.Code,
 		})
 	}

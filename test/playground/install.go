@@ -46,14 +46,29 @@ func Install(ctx context.Context, c *ControlPlane, values ...string) (*Installat
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"install", "caject", filepath.Join(c.root, "charts", "caject"), "--namespace", Namespace, "--create-namespace"}
-	for _, value := range slices.Concat(i.Values(), values) {
+	return i, i.helm(ctx, c, "install", append([]string{"--create-namespace"}, sets(values)...)...)
+}
+
+// Upgrade upgrades the chart with helm, with values as for Install. What runs goes on as it was started.
+func (i *Installation) Upgrade(ctx context.Context, c *ControlPlane, values ...string) error {
+	return i.helm(ctx, c, "upgrade", sets(values)...)
+}
+
+// helm installs or upgrades the chart, and reads what came of it.
+func (i *Installation) helm(ctx context.Context, c *ControlPlane, verb string, args ...string) error {
+	all := slices.Concat([]string{verb, "caject", filepath.Join(c.root, "charts", "caject"), "--namespace", Namespace}, sets(i.Values()), args)
+	if _, err := c.Helm(ctx, all...); err != nil {
+		return err
+	}
+	return i.Read(ctx, c)
+}
+
+// sets returns values as helm's arguments.
+func sets(values []string) (args []string) {
+	for _, value := range values {
 		args = append(args, "--set", value)
 	}
-	if _, err := c.Helm(ctx, args...); err != nil {
-		return nil, err
-	}
-	return i, i.Read(ctx, c)
+	return args
 }
 
 // NewInstallation chooses where caject will listen. The chart is not installed yet.

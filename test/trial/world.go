@@ -50,6 +50,8 @@ type Options struct {
 	Replicas int
 	// APIServers is how many kube-apiservers run; 0 is one.
 	APIServers int
+	// APIServer is the path of kube-apiserver; empty for that of bin.
+	APIServer string
 	// Values are set in the chart, as helm's --set.
 	Values []string
 	// Args are added to those of the chart.
@@ -70,7 +72,7 @@ func NewWorld(ctx context.Context, o Options) (w *World, err error) {
 	if w.dir, err = os.MkdirTemp("", "caject-trial-"); err != nil {
 		return nil, err
 	}
-	if w.Control, err = playground.StartControlPlane(root, w.dir); err != nil {
+	if w.Control, err = playground.StartControlPlane(root, w.dir, playground.UseAPIServer(o.APIServer)); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(w.dir))
 	}
 	if err := w.start(ctx, o); err != nil {
