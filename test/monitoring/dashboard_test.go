@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/promqltest"
 	"github.com/prometheus/prometheus/storage"
@@ -108,26 +107,12 @@ func loadSample(t *testing.T) string {
 	var text strings.Builder
 	text.WriteString("load 1m\n")
 	for pod := range 2 {
-		for name, family := range sample(t) {
-			for _, metric := range family.Metric {
-				var names []string
-				for _, label := range metric.Label {
-					names = append(names, fmt.Sprintf("%s=%q", label.GetName(), label.GetValue()))
-				}
-				switch family.GetType() {
-				case dto.MetricType_GAUGE:
-					fmt.Fprintf(&text, "  %s %gx30\n", series(pod, name, names...), metric.GetGauge().GetValue())
-				case dto.MetricType_COUNTER:
-					fmt.Fprintf(&text, "  %s %g+1x30\n", series(pod, name, names...), metric.GetCounter().GetValue())
-				case dto.MetricType_HISTOGRAM:
-					for _, bucket := range metric.GetHistogram().Bucket {
-						le := fmt.Sprintf(`le="%g"`, bucket.GetUpperBound())
-						fmt.Fprintf(&text, "  %s %d+1x30\n", series(pod, name+"_bucket", append(slices.Clone(names), le)...), bucket.GetCumulativeCount())
-					}
-				default:
-					t.Fatalf("%s is a %s", name, family.GetType())
-				}
+		for name, value := range Values(sample(t), targetLabels(pod)) {
+			growth := 0
+			if base, _, _ := strings.Cut(name, "{"); strings.HasSuffix(base, "_total") || strings.HasSuffix(base, "_bucket") {
+				growth = 1
 			}
+			fmt.Fprintf(&text, "  %s %g+%dx30\n", name, value, growth)
 		}
 	}
 	fmt.Fprintf(&text, "  %s 1+1x30\n", apiServer("inject.caject.io", "admit"))
