@@ -98,7 +98,11 @@ func (w *world) writeConfig(t *testing.T, root, dir, path string) {
 	powerless := map[string]any{"job_name": "powerless", "scheme": "https", "tls_config": tls, "static_configs": job["static_configs"],
 		"authorization": map[string]any{"credentials_file": write("powerless", []byte(w.token(t, "default")))}}
 	admin := w.control.Config
-	apiServer := map[string]any{"job_name": "apiserver", "scheme": "https", "static_configs": targets(strings.TrimPrefix(strings.TrimPrefix(admin.Host, "https://"), "http://")),
+	host, err := url.Parse(admin.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	apiServer := map[string]any{"job_name": "apiserver", "scheme": "https", "static_configs": targets(host.Host),
 		"tls_config": map[string]any{"ca_file": write("api.crt", admin.CAData), "cert_file": write("admin.crt", admin.CertData), "key_file": write("admin.key", admin.KeyData)}}
 	output, err := w.control.Kubectl(t.Context(), "", "--namespace", playground.Namespace, "get", "prometheusrule", "caject", "--output=jsonpath={.spec}")
 	if err != nil {
