@@ -9,8 +9,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,7 +22,7 @@ import (
 )
 
 // titles are the panels that are drawn.
-var titles = []string{"Annotated objects by state", "Injections", "Admission: time to answer", "Requests to the API server"}
+var titles = []string{"Annotated objects by state", "Injections", "Reads of sources", "Requests to the API server"}
 
 func main() {
 	if err := run(os.Args[1:], filepath.Join("..", "..", "charts", "caject", "files", "dashboard.json")); err != nil {
@@ -67,7 +70,16 @@ type panel struct {
 // line is one of a panel.
 type line struct {
 	label  string
-	points []promql.FPoint
+	points []promql.FPoint // numbers all
+}
+
+// highest is the highest value of the line.
+func (l line) highest() float64 {
+	highest := math.Inf(-1)
+	for _, point := range l.points {
+		highest = max(highest, point.F)
+	}
+	return highest
 }
 
 // readPanels reads those of the dashboard that are drawn.
@@ -117,17 +129,20 @@ func (r *recording) ask(ctx context.Context, panels []*panel) error {
 				return errors.Join(fmt.Errorf("%s: %w", query, err), loader.Close())
 			}
 			for _, series := range matrix {
-				p.lines = append(p.lines, line{legend(target.LegendFormat, series), series.Floats})
+				numbers := slices.DeleteFunc(series.Floats, func(p promql.FPoint) bool { return math.IsNaN(p.F) || math.IsInf(p.F, 0) })
+				p.lines = append(p.lines, line{legend(target.LegendFormat, series), slices.Clone(numbers)})
 			}
 		}
 	}
 	return errors.Join(engine.Close(), loader.Close())
 }
 
-// legend fills in a legend as Grafana does.
+// placeholder is a label in a legend.
+var placeholder = regexp.MustCompile(`{{ *([a-z_]+) *}}`)
+
+// legend fills in a legend as Grafana does: a label that is not there is empty.
 func legend(format string, series promql.Series) string {
-	for name, value := range series.Metric.Map() {
-		format = strings.ReplaceAll(format, "{{"+name+"}}", value)
-	}
-	return format
+	return strings.TrimSpace(placeholder.ReplaceAllStringFunc(format, func(found string) string {
+		return series.Metric.Get(placeholder.FindStringSubmatch(found)[1])
+	}))
 }

@@ -5,6 +5,7 @@ import (
 	"image/color"
 	"io"
 	"math"
+	"strconv"
 	"time"
 
 	"gonum.org/v1/plot"
@@ -18,6 +19,9 @@ import (
 
 // units are those of the dashboard, as an axis says them.
 var units = map[string]string{"short": "", "ops": "per second", "reqps": "per second", "s": "seconds"}
+
+// small is which part of the highest value of a panel a line must reach: else it is one of many along the axis.
+const small = 0.02
 
 // writeSVG draws four panels, two beside each other.
 func writeSVG(out io.Writer, panels []*panel, begin time.Time) error {
@@ -58,24 +62,42 @@ func (p *panel) draw(begin time.Time) (*plot.Plot, error) {
 	drawn.Legend.Top, drawn.Legend.Left = true, true
 	drawn.Legend.TextStyle.Font.Size = vg.Points(8)
 	drawn.Add(plotter.NewGrid())
-	for i, line := range p.lines {
+	highest := 0.0
+	for _, line := range p.lines {
+		highest = max(highest, line.highest())
+	}
+	color := 0
+	for _, line := range p.lines {
+		if line.highest() < small*highest {
+			continue
+		}
 		var points plotter.XYs
 		for _, point := range line.points {
-			if !math.IsNaN(point.F) && !math.IsInf(point.F, 0) {
-				points = append(points, plotter.XY{X: time.UnixMilli(point.T).Sub(begin).Seconds(), Y: point.F})
-			}
-		}
-		if len(points) == 0 {
-			continue
+			points = append(points, plotter.XY{X: time.UnixMilli(point.T).Sub(begin).Seconds(), Y: point.F})
 		}
 		l, err := plotter.NewLine(points)
 		if err != nil {
 			return nil, err
 		}
-		l.Color, l.Dashes, l.Width = plotutil.Color(i), plotutil.Dashes(i/7), vg.Points(1.2)
+		l.Color, l.Dashes, l.Width = plotutil.Color(color), plotutil.Dashes(color/7), vg.Points(1.2)
+		color++
 		drawn.Add(l)
 		drawn.Legend.Add(line.label, l)
 	}
 	drawn.Y.Max *= 1.6 // room for the legend
+	drawn.X.Tick.Marker = seconds{}
 	return drawn, nil
+}
+
+// seconds are ticks at round numbers, six or less.
+type seconds struct{}
+
+// Ticks implements [plot.Ticker].
+func (seconds) Ticks(from, to float64) []plot.Tick {
+	step := 10 * math.Ceil((to-from)/60)
+	var ticks []plot.Tick
+	for at := math.Ceil(from/step) * step; at <= to; at += step {
+		ticks = append(ticks, plot.Tick{Value: at, Label: strconv.Itoa(int(at))})
+	}
+	return ticks
 }
