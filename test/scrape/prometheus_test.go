@@ -71,22 +71,8 @@ func (w *world) writeConfig(t *testing.T, root, dir, path string) {
 		}
 		return file
 	}
-	page, err := os.ReadFile(filepath.Join(root, "docs", "metrics.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(page), "```yaml\n")
-	text, _, _ := strings.Cut(rest, "```")
-	var documented struct {
-		ScrapeConfigs []map[string]any `json:"scrape_configs"`
-	}
-	if err := yaml.UnmarshalStrict([]byte(text), &documented); err != nil {
-		t.Fatal(err)
-	}
 	endpoint := w.endpoint(t)
-	job := documented.ScrapeConfigs[0]
-	delete(job, "kubernetes_sd_configs")
-	delete(job, "relabel_configs")
+	job := documentedJob(t, root)
 	tls, authorization := job["tls_config"].(map[string]any), job["authorization"].(map[string]any)
 	if tls["server_name"] != endpoint.TLSConfig.ServerName || job["scheme"] != endpoint.Scheme {
 		t.Errorf("docs/metrics.md has %v, the ServiceMonitor %+v", job, endpoint)
@@ -119,6 +105,27 @@ func (w *world) writeConfig(t *testing.T, root, dir, path string) {
 	if err := os.WriteFile(path, config, 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// documentedJob returns how caject is scraped by docs/metrics.md, but for how it is found.
+func documentedJob(t *testing.T, root string) map[string]any {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join(root, "docs", "metrics.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```yaml\n")
+	text, _, _ := strings.Cut(rest, "```")
+	var config struct {
+		ScrapeConfigs []map[string]any `json:"scrape_configs"`
+	}
+	if err := yaml.UnmarshalStrict([]byte(text), &config); err != nil || len(config.ScrapeConfigs) != 1 {
+		t.Fatalf("%v, %v", config, err)
+	}
+	job := config.ScrapeConfigs[0]
+	delete(job, "kubernetes_sd_configs")
+	delete(job, "relabel_configs")
+	return job
 }
 
 func targets(address string) []any {

@@ -1,7 +1,7 @@
 // Command plot draws some panels of the dashboard as Prometheus' engine evaluates them, over what caject served in a run:
 //
-//	bin/soak -duration 1m -replicas 2 -lifetime 1h -scrapes scrapes.txt
-//	cd test/monitoring && go run ./plot ../../scrapes.txt ../../docs/metrics.svg
+//	bin/soak -duration 1m -replicas 2 -lifetime 1h -scrapes bin/scrapes.txt
+//	cd test/monitoring && go run ./plot ../../bin/scrapes.txt ../../docs/metrics.svg
 package main
 
 import (
