@@ -101,6 +101,19 @@ func TestALeafOfAnotherCAIsServedOnceAllHaveTrustedThatForLong(t *testing.T) {
 	})
 }
 
+func TestExpiryIsThatOfTheLeafThatIsServed(t *testing.T) {
+	keeping(t, func(t *testing.T, k *kept) {
+		if at, ok := k.Expiry(); ok {
+			t.Errorf("there is no leaf, and it expires at %s", at)
+		}
+		k.configuration.caBundle = k.secret.authority.trusted.PEM()
+		k.serves(t, "at the beginning", k.secret.authority)
+		if at, ok := k.Expiry(); !ok || !at.Equal(now.Add(6*time.Hour)) {
+			t.Errorf("it expires at %s, %v", at, ok)
+		}
+	})
+}
+
 func TestALeafIsKeptWhileNobodyKnowsWhatCallersTrust(t *testing.T) {
 	keeping(t, func(t *testing.T, k *kept) {
 		first, second := k.secret.authority, newTestAuthority(t, now)

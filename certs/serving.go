@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 )
 
 var (
@@ -51,6 +52,14 @@ func (k *Keeper) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) 
 		return leaf, nil
 	}
 	return nil, errNoLeaf
+}
+
+// Expiry returns when the serving certificate expires; ok is false while there is none.
+func (k *Keeper) Expiry() (at time.Time, ok bool) {
+	if leaf := k.leaf.Load(); leaf != nil {
+		return leaf.Leaf.NotAfter, true
+	}
+	return time.Time{}, false
 }
 
 // Ready returns nil if the API server trusts the certificate that is being served: a healthz.Checker. If the clocks do not

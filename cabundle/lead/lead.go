@@ -139,6 +139,10 @@ func (l *Lead) Leads() bool {
 	return !l.lease.heldByOther()
 }
 
+// Holds reports whether this process is the one that was elected, or runs alone. Unlike Leads it is true of one process at a time, but for
+// the moment in which one that was frozen finds out.
+func (l *Lead) Holds() bool { return l.lease == nil || l.holds.Load() }
+
 // Acquired returns a channel that is closed once this process may begin to work: from the beginning with Shared, when it is
 // first elected with Sole.
 func (l *Lead) Acquired() <-chan struct{} { return l.acquired }

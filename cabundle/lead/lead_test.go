@@ -320,6 +320,28 @@ func TestSharedGoesOnWhenItLosesTheLease(t *testing.T) {
 	})
 }
 
+// TestOneHolds: where two lead, since one is cut off, one of them alone holds the Lease.
+func TestOneHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{}
+		a, b := start(t, Shared, s, "a"), start(t, Shared, s, "b")
+		if !a.Holds() || b.Holds() {
+			t.Errorf("the first holds: %v, the second: %v", a.Holds(), b.Holds())
+		}
+		s.fail(only("a", silence))
+		pass(duration + aTry)
+		if a.Holds() || !b.Holds() {
+			t.Errorf("who is cut off holds: %v, who has taken over: %v", a.Holds(), b.Holds())
+		}
+		s.fail(nil)
+		a.stop(t)
+		b.stop(t)
+		if !Always().Holds() {
+			t.Error("one that runs alone does not hold")
+		}
+	})
+}
+
 // TestSharedLeadsWhenItCannotTell is about a process that is not the holder.
 func TestSharedLeadsWhenItCannotTell(t *testing.T) {
 	const soon, long = aTry, duration + time.Second

@@ -5,13 +5,18 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/caject/caject/cabundle/lead"
+	"github.com/caject/caject/cabundle/metrics"
+	"github.com/caject/caject/cabundle/resync"
 	"github.com/caject/caject/certs"
+	"github.com/caject/caject/internal/health"
 	"github.com/caject/caject/internal/metricsauth"
 )
 
@@ -47,6 +52,15 @@ func (m *metricsTLS) source(api *clients, caLifetime time.Duration) (certificate
 		}, api.objects, nil, clock.RealClock{}), nil
 	}
 	return nil, nil
+}
+
+// registerStates has r serve what the parts know at the time of the call: those of this process, and resyncer's of targets and sources.
+func registerStates(r prometheus.Registerer, leader *lead.Lead, keeper *certs.Keeper, serves bool, probes *health.Probes, resyncer *resync.Resync) {
+	process := metrics.Process{Version: versionString(), Leads: leader.Holds, Ready: probes.IsReady}
+	if serves {
+		process.LeafExpiry = keeper.Expiry
+	}
+	r.MustRegister(process, resyncer)
 }
 
 // addMetricsServer serves /metrics, unless it is switched off.

@@ -109,9 +109,7 @@ func assemble(o *options, mgr manager.Manager, api *clients) error {
 	if err := addMetricsServer(mgr, o, api); err != nil {
 		return err
 	}
-	if err := crmetrics.Registry.Register(resyncer); err != nil {
-		return err
-	}
+	registerStates(crmetrics.Registry, leader, keeper, server != nil, probes, resyncer)
 	return add(mgr, always, elected, leader.Acquired())
 }
 

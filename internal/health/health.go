@@ -36,15 +36,26 @@ func (p *Probes) handler() http.Handler {
 	return mux
 }
 
+// IsReady reports what /readyz would say, for who asks from within the process.
+func (p *Probes) IsReady() bool { return first(p.Ready, nil) == nil }
+
 // all answers ok if no check fails, else 503 and why the first one does.
 func all(checks []healthz.Checker) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for _, check := range checks {
-			if err := check(r); err != nil {
-				http.Error(w, err.Error(), http.StatusServiceUnavailable)
-				return
-			}
+		if err := first(checks, r); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
 		}
 		fmt.Fprintln(w, "ok")
 	})
+}
+
+// first returns why the first check that fails does, or nil.
+func first(checks []healthz.Checker, r *http.Request) error {
+	for _, check := range checks {
+		if err := check(r); err != nil {
+			return err
+		}
+	}
+	return nil
 }

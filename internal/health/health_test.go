@@ -33,6 +33,9 @@ func TestProbes(t *testing.T) {
 			if recorder.Code != test.status || recorder.Body.String() != test.body {
 				t.Errorf("%d %q", recorder.Code, recorder.Body)
 			}
+			if test.path == "/readyz" && test.probes.IsReady() != (test.status == http.StatusOK) {
+				t.Error("from within it is said otherwise")
+			}
 		})
 	}
 }

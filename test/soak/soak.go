@@ -33,6 +33,8 @@ type Options struct {
 	// Lifetime is for how long the CAs are valid. If it is short, they expire and are dropped; each source is to be rotated long
 	// before.
 	Lifetime time.Duration
+	// Scrapes takes what each replica serves as metrics, each second, for test/monitoring/plot. Nil: nothing does.
+	Scrapes io.Writer
 }
 
 const (
@@ -69,10 +71,16 @@ func Run(ctx context.Context, w *trial.World, o Options, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go census.Run(ctx)
+	scraped := make(chan error, 1)
+	scraping, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() { scraped <- s.scrape(scraping) }()
 	if err := s.populate(ctx); err != nil {
 		return err
 	}
 	err := s.churn(ctx)
+	stop()
+	err = errors.Join(err, <-scraped)
 	if err == nil {
 		err = s.quiet(ctx)
 	}

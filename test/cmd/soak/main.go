@@ -24,10 +24,11 @@ func main() {
 	replicas := flag.Int("replicas", 1, "how many caject run")
 	apiServers := flag.Int("apiservers", 1, "how many kube-apiservers run; what changes is written through one, and caject's requests go to each")
 	lifetime := flag.Duration("lifetime", 3*time.Minute, "for how long the CAs are valid")
+	scrapes := flag.String("scrapes", "", "file for what each caject serves as metrics, each second: see test/monitoring/plot")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, trial.Options{Replicas: *replicas, APIServers: *apiServers}, soak.Options{
+	if err := run(ctx, *scrapes, trial.Options{Replicas: *replicas, APIServers: *apiServers}, soak.Options{
 		Duration: *duration, Sources: *sources, Pause: *pause, Patience: 10 * time.Second, SpareMemory: int64(*replicas) * (16 << 20),
 		Lifetime: *lifetime,
 	}); err != nil {
@@ -36,7 +37,15 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, world trial.Options, o soak.Options) (err error) {
+func run(ctx context.Context, scrapes string, world trial.Options, o soak.Options) (err error) {
+	if scrapes != "" {
+		file, err := os.Create(scrapes)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		o.Scrapes = file
+	}
 	root, err := playground.Root()
 	if err != nil {
 		return err
