@@ -56,7 +56,7 @@ func (m *metricsTLS) source(api *clients, caLifetime time.Duration) (certificate
 
 // registerStates has r serve what the parts know at the time of the call: those of this process, and resyncer's of targets and sources.
 func registerStates(r prometheus.Registerer, leader *lead.Lead, keeper *certs.Keeper, serves bool, probes *health.Probes, resyncer *resync.Resync) {
-	process := metrics.Process{Version: versionString(), Leads: leader.Holds, Ready: probes.IsReady}
+	process := metrics.Process{Version: moduleVersion(), Leads: leader.Holds, Ready: probes.IsReady}
 	if serves {
 		process.LeafExpiry = keeper.Expiry
 	}
