@@ -14,6 +14,7 @@ globals that are not for this chart. */}}
 {{- end -}}
 {{- end -}}
 {{- include "caject.checkSources" . -}}
+{{- include "caject.checkMetadata" . -}}
 {{- include "caject.checkPod" . -}}
 {{- if and .Values.service.externalName (ne .Values.service.type "ExternalName") -}}
 {{- fail (printf "service.externalName means nothing with service.type %s; set service.type=ExternalName, or leave it out" .Values.service.type) -}}
@@ -92,5 +93,29 @@ globals that are not for this chart. */}}
 {{- end -}}
 {{- if and (eq (dig "type" "" .Values.strategy) "Recreate") .Values.strategy.rollingUpdate -}}
 {{- fail "strategy.rollingUpdate means nothing with strategy.type=Recreate; leave it out" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The labels by which the chart and caject find their objects, and the annotations that caject reads, are not for others to set. */}}
+{{- define "caject.checkMetadata" -}}
+{{- $labels := dict "commonLabels" .Values.commonLabels "deploymentLabels" .Values.deploymentLabels "podLabels" .Values.podLabels -}}
+{{- $annotations := dict "commonAnnotations" .Values.commonAnnotations "deploymentAnnotations" .Values.deploymentAnnotations "podAnnotations" .Values.podAnnotations -}}
+{{- range $value := list "service" "webhook" "policy" "serviceAccount" -}}
+{{- $_ := set $labels (print $value ".labels") (get $.Values $value).labels -}}
+{{- $_ := set $annotations (print $value ".annotations") (get $.Values $value).annotations -}}
+{{- end -}}
+{{- range $value, $keys := $labels -}}
+{{- range $key, $_ := $keys -}}
+{{- if regexMatch "^(app[.]kubernetes[.]io/(name|instance|version|managed-by)|helm[.]sh/chart|caject[.]io/.*)$" $key -}}
+{{- fail (printf "%s: the chart sets the label %s itself; choose another one" $value $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $value, $keys := $annotations -}}
+{{- range $key, $_ := $keys -}}
+{{- if regexMatch "^(caject|cert-manager)[.]io/" $key -}}
+{{- fail (printf "%s: the annotation %s has a meaning for caject, and is not for its own objects; leave it out" $value $key) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
