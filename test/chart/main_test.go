@@ -47,7 +47,16 @@ func templateOf(t *testing.T, chart string, args ...string) (string, error) {
 // valuesFile writes values, in YAML, and returns where.
 func valuesFile(t *testing.T, values string) string {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "values.yaml")
+	dir, err := os.MkdirTemp("", "caject-chart-") // t.TempDir has the test's name in it, and helm takes a comma for the end
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	file := filepath.Join(dir, "values.yaml")
 	if err := os.WriteFile(file, []byte(values), 0o600); err != nil {
 		t.Fatal(err)
 	}

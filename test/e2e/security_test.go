@@ -69,9 +69,7 @@ func TestMetricsForSome(t *testing.T) {
 	if err := process.WaitReady(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{
-		RootCAs: i.metricsCA(t), ServerName: "caject-metrics." + playground.Namespace + ".svc",
-	}}}
+	client := i.metricsClient(t)
 	url := fmt.Sprintf("localhost:%d/metrics", i.MetricsPort)
 	get := func(ctx context.Context, bearer string) (int, string, error) {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+url, nil)
@@ -138,6 +136,14 @@ func (i *installation) metricsCA(t *testing.T) *x509.CertPool {
 		return nil
 	})
 	return pool
+}
+
+// metricsClient trusts the CA of metrics.
+func (i *installation) metricsClient(t *testing.T) *http.Client {
+	t.Helper()
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{
+		RootCAs: i.metricsCA(t), ServerName: "caject-metrics." + playground.Namespace + ".svc",
+	}}}
 }
 
 // TestATokenOfCajectListsNoSecrets tries what a thief of the token would, on an API server whose audit log is not looked at.
