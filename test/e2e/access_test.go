@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -195,6 +196,14 @@ func TestTheHardenedValues(t *testing.T) {
 	if err := i.neverForbidden(mark); err != nil {
 		t.Errorf("%v\n%s", err, process.ReadLog())
 	}
+}
+
+// metricsClient trusts the CA of metrics.
+func (i *installation) metricsClient(t *testing.T) *http.Client {
+	t.Helper()
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{
+		RootCAs: i.metricsCA(t), ServerName: "caject-metrics." + playground.Namespace + ".svc",
+	}}}
 }
 
 // metricsCode asks for metrics without a token.

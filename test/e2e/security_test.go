@@ -138,14 +138,6 @@ func (i *installation) metricsCA(t *testing.T) *x509.CertPool {
 	return pool
 }
 
-// metricsClient trusts the CA of metrics.
-func (i *installation) metricsClient(t *testing.T) *http.Client {
-	t.Helper()
-	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{
-		RootCAs: i.metricsCA(t), ServerName: "caject-metrics." + playground.Namespace + ".svc",
-	}}}
-}
-
 // TestATokenOfCajectListsNoSecrets tries what a thief of the token would, on an API server whose audit log is not looked at.
 func TestATokenOfCajectListsNoSecrets(t *testing.T) {
 	t.Parallel()
