@@ -45,6 +45,7 @@ func TestWhatTheValuesSay(t *testing.T) {
 		"hints of a named Certificate":    {"sources: {certificateNames: [e/f]}", "hints", []string{"!secrets.hint", "certificates.hint"}},
 		"the arguments of named sources":  {"sources: {names: [a/b], certificateNames: [e/f]}", "deployment", []string{"--sources=secret/a/b,certificate/e/f", "--hint-configuration"}},
 		"no sources but the API server's": {"sources: {access: names}", "deployment", []string{"--sources=apiserver", "!--hint-configuration"}},
+		"a role that is part of view":     {"", "rbac", []string{`rbac.authorization.k8s.io/aggregate-to-view: "true"`, `aggregate-to-edit: "true"`, `aggregate-to-admin: "true"`}},
 		"no Events in default":            {"rbac: {eventsInDefault: false}", "deployment", []string{"--target-events=false"}},
 	} {
 		t.Run(sentence, func(t *testing.T) {
