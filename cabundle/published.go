@@ -92,9 +92,3 @@ func (r Reference) PublishedName() string {
 	hash := hex.EncodeToString(sum[:8])
 	return strings.TrimRight(name[:validation.DNS1123SubdomainMaxLength-1-len(hash)], ".-") + "-" + hash
 }
-
-// ParsePublishedSource is the reverse of String. ok is false if text is not a source's.
-func ParsePublishedSource(text string) (ref Reference, ok bool) {
-	ref, problem := parseSource("source", text)
-	return ref, problem == nil
-}

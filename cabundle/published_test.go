@@ -100,12 +100,12 @@ func TestPublishedName(t *testing.T) {
 			t.Errorf("%s and %s share a name", ref, other)
 		}
 		names[got] = ref
-		if back, ok := ParsePublishedSource(ref.String()); !ok || back != ref {
+		if back, ok := ParseReference(ref.String()); !ok || back != ref {
 			t.Errorf("%s is read as %s", ref, back)
 		}
 	}
 	for _, text := range []string{"", "secret", "secret/a", "secret/a/b/c", "apiserver/x", "configmap/a/b", "secret/A/b"} {
-		if ref, ok := ParsePublishedSource(text); ok {
+		if ref, ok := ParseReference(text); ok {
 			t.Errorf("%q is read as %s", text, ref)
 		}
 	}

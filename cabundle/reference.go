@@ -111,7 +111,13 @@ func PaddedMessage(annotation string) string {
 	return fmt.Sprintf("the white space around the value of annotation %s is left out; cert-manager's cainjector does not leave it out (write the value without it)", annotation)
 }
 
-// parseSource reads what Reference.String writes.
+// ParseReference reads what Reference.String writes. ok is false if text is not a source's.
+func ParseReference(text string) (ref Reference, ok bool) {
+	ref, problem := parseSource("source", text)
+	return ref, problem == nil
+}
+
+// parseSource reads it from the value of annotation.
 func parseSource(annotation, value string) (Reference, *Problem) {
 	kind, rest, _ := strings.Cut(value, "/")
 	switch {

@@ -65,7 +65,7 @@ var dnsName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-
 // checkPublished fails the test unless ref goes into what is published, and comes back from it.
 func checkPublished(t *testing.T, ref cabundle.Reference) {
 	t.Helper()
-	if back, ok := cabundle.ParsePublishedSource(ref.String()); !ok || back != ref {
+	if back, ok := cabundle.ParseReference(ref.String()); !ok || back != ref {
 		t.Errorf("%v comes back as %v, %v", ref, back, ok)
 	}
 	if name := ref.PublishedName(); len(name) > 253 || !dnsName.MatchString(name) {
@@ -79,7 +79,7 @@ func FuzzPublishedSource(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		ref, ok := cabundle.ParsePublishedSource(text)
+		ref, ok := cabundle.ParseReference(text)
 		if !ok {
 			return
 		}

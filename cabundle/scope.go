@@ -11,6 +11,8 @@ type Scope struct {
 	Namespaces []string
 	// IgnoredNamespaces are those that sources may not be in.
 	IgnoredNamespaces []string
+	// Sources, if there are any, are the only ones that may be read.
+	Sources []Reference
 	// Own is caject's own CA, which is always in scope.
 	Own Reference
 	// NoCertificates leaves cert-manager's Certificates alone.
@@ -28,6 +30,8 @@ func (s Scope) Check(ref Reference) *Problem {
 		return nil
 	case s.NoCertificates && ref.Kind == Certificate:
 		return outside("caject was told not to read Certificates", "name their Secret with "+InjectCAFromSecretAnnotation)
+	case len(s.Sources) > 0 && !slices.Contains(s.Sources, ref):
+		return outside("caject was told to read other sources only", "name it in --sources (the chart's sources.names), or use one that is named there")
 	case slices.Contains(s.IgnoredNamespaces, ref.Namespace):
 		return outside("caject was told to ignore the namespace", "use a source in another one")
 	case len(s.Namespaces) > 0 && !slices.Contains(s.Namespaces, ref.Namespace):

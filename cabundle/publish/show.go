@@ -28,7 +28,7 @@ type bundles interface {
 // Seen takes in a CABundle as a watch shows it. The watch may be behind what this process has read or written itself; not so a new list.
 // It is compared with what it should be, and nothing else is concluded from it.
 func (p *Publisher) Seen(object *v1alpha1.CABundle, listed bool) {
-	ref, ok := cabundle.ParsePublishedSource(object.Spec.Source)
+	ref, ok := cabundle.ParseReference(object.Spec.Source)
 	if !ok || ref.PublishedName() != object.Name {
 		return
 	}

@@ -86,7 +86,7 @@ func parse(object *corev1.PodTemplate, o Options, identity Identity) *shard {
 			problems = volumes[problemVolume].CSI.VolumeAttributes
 		}
 		for source, published := range volumes[publishedVolume].CSI.VolumeAttributes {
-			if _, ok := cabundle.ParsePublishedSource(source); ok {
+			if _, ok := cabundle.ParseReference(source); ok {
 				s.set(source, values{published, histories[source], problems[source]})
 			}
 		}

@@ -31,7 +31,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, source, published, history string) {
 		written := &shard{entries: map[string]values{source: {published: published, history: history}}}
 		read := parse(written.render(&corev1.PodTemplate{}, options, identity), options, identity)
-		_, isSource := cabundle.ParsePublishedSource(source)
+		_, isSource := cabundle.ParseReference(source)
 		if _, there := read.entries[source]; there != isSource || read.wrong == isSource {
 			t.Fatalf("%q is read: %v, and wrong: %v", source, there, read.wrong)
 		}

@@ -192,7 +192,7 @@ func (s *Store) tell(before, now *shard) {
 		s.rouse()
 	}
 	for source := range differences(before, now) {
-		if ref, ok := cabundle.ParsePublishedSource(source); ok {
+		if ref, ok := cabundle.ParseReference(source); ok {
 			s.changed(ref)
 		}
 	}
@@ -245,7 +245,7 @@ func (s *Store) Ahead() []cabundle.Reference {
 	var refs []cabundle.Reference
 	for n, there := range s.shards {
 		for source := range there.entries {
-			if ref, ok := cabundle.ParsePublishedSource(source); ok && n.ahead() {
+			if ref, ok := cabundle.ParseReference(source); ok && n.ahead() {
 				refs = append(refs, ref)
 			}
 		}

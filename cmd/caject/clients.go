@@ -69,6 +69,14 @@ func newClients(mgr manager.Manager, serverClock *certs.ServerClock, c *connecti
 	}, nil
 }
 
+// targetRecorder records Events on targets and CABundles, or drops them.
+func (o *options) targetRecorder(c *clients) record.EventRecorder {
+	if o.targetEvents {
+		return c.events
+	}
+	return &record.FakeRecorder{}
+}
+
 // newScheme knows the types that are read or written as such, and Leases, which have Events. Targets are read as JSON or as
 // metadata.
 func newScheme() *runtime.Scheme {

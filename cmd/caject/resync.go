@@ -31,9 +31,13 @@ type resyncOptions struct {
 	policyKinds []string
 	// distrust holds SHA-256 fingerprints of certificates (DER) in lower-case hex; validate brings them into that form.
 	distrust []string
+	// targetEvents has Events written on targets, and on CABundles, which are cluster-scoped as well.
+	targetEvents bool
 }
 
-func defaultResync() resyncOptions { return resyncOptions{resyncInterval: 30 * time.Second} }
+func defaultResync() resyncOptions {
+	return resyncOptions{resyncInterval: 30 * time.Second, targetEvents: true}
+}
 
 func (r *resyncOptions) addFlags(flags *pflag.FlagSet) {
 	flags.DurationVar(&r.resyncInterval, "resync-interval", r.resyncInterval,
@@ -51,6 +55,8 @@ func (r *resyncOptions) addFlags(flags *pflag.FlagSet) {
 			"policies because the cluster served none.")
 	flags.StringSliceVar(&r.policyKinds, "admission-policy-kinds", r.policyKinds,
 		"The kinds that the policies of --admission-policy fill, such as validatingwebhookconfigurations; all if there are none.")
+	flags.BoolVar(&r.targetEvents, "target-events", r.targetEvents,
+		"Write Events on targets and CABundles, in namespace default. Without them, what is wrong is in CABundles, metrics and the log.")
 	flags.StringSliceVar(&r.distrust, "distrust", r.distrust,
 		"SHA-256 fingerprints, in hex with or without colons, of certificates that no target may hold any more, whatever source has them.")
 }

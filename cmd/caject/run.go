@@ -76,7 +76,7 @@ func assemble(o *options, mgr manager.Manager, api *clients) error {
 	if err != nil {
 		return err
 	}
-	resyncer := resync.New(o.resyncConfig(leader, keeper, server), book, api.targets, api.events, counters, clock.RealClock{})
+	resyncer := resync.New(o.resyncConfig(leader, keeper, server), book, api.targets, o.targetRecorder(api), counters, clock.RealClock{})
 	leader.OnElected(resyncer.Elected)
 
 	probes := &health.Probes{Live: []healthz.Checker{book.Alive, resyncer.Alive}, Ready: []healthz.Checker{api.connection.Ready}}
@@ -87,7 +87,7 @@ func assemble(o *options, mgr manager.Manager, api *clients) error {
 	}
 	ahead := func(cabundle.Reference) {}
 	if o.publishes() {
-		publisher := publish.New(o.publishConfig(leader), cluster.NewBundles(api.objects), book, resyncer, api.events, clock.RealClock{})
+		publisher := publish.New(o.publishConfig(leader), cluster.NewBundles(api.objects), book, resyncer, o.targetRecorder(api), clock.RealClock{})
 		resyncer.SetPublisher(publisher)
 		elected = append(elected, publisher, api.watcher.WatchBundles(publisher))
 		elected = append(elected, keepShards(o.shards(), publisher, book, api)...)

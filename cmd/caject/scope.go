@@ -13,8 +13,10 @@ import (
 type scopeOptions struct {
 	namespaces        []string
 	ignoredNamespaces []string
-	certificates      bool
-	injectable        map[cabundle.Kind]*bool
+	// sources are as cabundle.Reference.String writes them.
+	sources      []string
+	certificates bool
+	injectable   map[cabundle.Kind]*bool
 }
 
 func defaultScope() scopeOptions {
@@ -26,6 +28,8 @@ func (s *scopeOptions) addFlags(flags *pflag.FlagSet) {
 		"Read sources in these namespaces only. The API server's CA is in every one.")
 	flags.StringSliceVar(&s.ignoredNamespaces, "ignore-namespaces", s.ignoredNamespaces,
 		"Do not read sources in these namespaces. Not together with --namespace.")
+	flags.StringSliceVar(&s.sources, "sources", s.sources,
+		"Read these sources only, each as secret/namespace/name or certificate/namespace/name (which needs its Secret as well). The API server's CA is always read: apiserver alone is for no others.")
 	flags.BoolVar(&s.certificates, "enable-certificates-data-source", s.certificates,
 		"Read cert-manager's Certificates.")
 	for _, kind := range cabundle.Kinds() {
@@ -37,6 +41,14 @@ func (s *scopeOptions) addFlags(flags *pflag.FlagSet) {
 func (s *scopeOptions) validate(wrong *mistakes) {
 	if len(s.namespaces) > 0 && len(s.ignoredNamespaces) > 0 {
 		wrong.add("namespace", "cannot be combined with --ignore-namespaces")
+	}
+	if len(s.sources) > 0 && len(s.namespaces)+len(s.ignoredNamespaces) > 0 {
+		wrong.add("sources", "cannot be combined with --namespace or --ignore-namespaces")
+	}
+	for _, source := range s.sources {
+		if _, ok := cabundle.ParseReference(source); !ok {
+			wrong.add("sources", "%q is not secret/namespace/name, certificate/namespace/name or apiserver", source)
+		}
 	}
 	for flag, namespaces := range map[string][]string{"namespace": s.namespaces, "ignore-namespaces": s.ignoredNamespaces} {
 		for _, namespace := range namespaces {
@@ -61,6 +73,11 @@ func (o *options) scope() cabundle.Scope {
 		Namespaces:        o.namespaces,
 		IgnoredNamespaces: o.ignoredNamespaces,
 		NoCertificates:    !o.certificates,
+	}
+	for _, source := range o.sources {
+		if ref, ok := cabundle.ParseReference(source); ok { // validate has refused others
+			scope.Sources = append(scope.Sources, ref)
+		}
 	}
 	if o.serves() {
 		own := o.caSecretName()

@@ -139,34 +139,6 @@ func TestTheChartsArgumentsFitItsObjects(t *testing.T) {
 	}
 }
 
-func TestValuesThatAreWrongAreRefused(t *testing.T) {
-	t.Parallel()
-	for value, want := range map[string]string{
-		"replicas=2":                "replicas",
-		"service.type=Nonsense":     "type",
-		"service.port=0":            "port",
-		"service.type=ExternalName": "service.externalName is required",
-		"webhook.url=http://x":      "url",
-		"webhook.timeoutSeconds=31": "timeoutSeconds",
-		"resyncInterval=soon":       "resyncInterval",
-		"resyncInterval=0s":         "resyncInterval",
-		"webhook.url=https://:8443": "url",
-		"webhook.url=https://u@h":   "url",
-		"logging.format=xml":        "format",
-		"targets.secrets=true":      "secrets",
-		"sources.namespaces={A}":    "namespaces",
-		"distrust={0a}":             "distrust",
-		"distrust={0a:0b}":          "distrust",
-	} {
-		t.Run(value, func(t *testing.T) {
-			t.Parallel()
-			if _, err := helmTemplate(t, "--set", value); err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("helm says %v", err)
-			}
-		})
-	}
-}
-
 // TestAPlainInstallIsAccepted has the API server check all objects of the chart as it is.
 func TestAPlainInstallIsAccepted(t *testing.T) {
 	t.Parallel()

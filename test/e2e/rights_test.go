@@ -90,6 +90,7 @@ func TestRoles(t *testing.T) {
 		"everywhere: caject.io/cabundles: create,delete,get,list,watch",
 		"everywhere: caject.io/cabundles/status: update",
 		"everywhere: namespaces kube-system: get",
+		"for viewers: caject.io/cabundles: get,list,watch",
 		"in ns: podtemplates: create,delete,get,list,update,watch",
 	}
 	own := []string{
@@ -110,6 +111,15 @@ func TestRoles(t *testing.T) {
 		})},
 		"no Certificates, one namespace": {[]string{"sources.namespaces={a}", "sources.certificates=false"},
 			slices.Concat(targets, published, own, []string{"in a: secrets: get"})},
+		"single sources, by name": {[]string{"sources.names={a/x,a/y,b/z}", "sources.certificateNames={b/c}"}, slices.Concat(targets, published, own, []string{
+			"in a: secrets x: get", "in a: secrets y: get", "in b: secrets z: get", "in b: cert-manager.io/certificates c: get",
+		})},
+		"no sources": {[]string{"sources.access=names"}, slices.Concat(targets, published, own)},
+		"no Events in default, and nothing for viewers": {[]string{"rbac.eventsInDefault=false", "rbac.aggregateToView=false"},
+			slices.DeleteFunc(slices.Concat(sources, targets, published, own), func(right string) bool {
+				return strings.HasPrefix(right, "in default") || strings.HasPrefix(right, "for viewers")
+			})},
+		"no roles": {[]string{"rbac.create=false"}, nil},
 		"ignored namespaces, which a role cannot exclude": {[]string{"sources.ignoredNamespaces={a}"},
 			slices.Concat(sources, targets, published, own)},
 		"the least": {

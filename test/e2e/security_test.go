@@ -69,9 +69,7 @@ func TestMetricsForSome(t *testing.T) {
 	if err := process.WaitReady(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{
-		RootCAs: i.metricsCA(t), ServerName: "caject-metrics." + playground.Namespace + ".svc",
-	}}}
+	client := i.metricsClient(t)
 	url := fmt.Sprintf("localhost:%d/metrics", i.MetricsPort)
 	get := func(ctx context.Context, bearer string) (int, string, error) {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+url, nil)

@@ -12,7 +12,8 @@ import (
 )
 
 // Rights returns what the ClusterRoles and Roles in rendered, some YAML documents, allow, sorted, one resource a line:
-// where, what, and the verbs, such as "everywhere: secrets: get" or "in ns: secrets name: get,update".
+// where, what, and the verbs, such as "everywhere: secrets: get" or "in ns: secrets name: get,update". What a ClusterRole allows to those who
+// may view is "for viewers".
 func Rights(rendered string) ([]string, error) {
 	var lines []string
 	documents := yaml.NewYAMLOrJSONDecoder(strings.NewReader(rendered), 4096)
@@ -28,6 +29,9 @@ func Rights(rendered string) ([]string, error) {
 		case "Role":
 			where = "in " + role.Namespace
 		case "ClusterRole":
+			if role.Labels["rbac.authorization.k8s.io/aggregate-to-view"] == "true" {
+				where = "for viewers"
+			}
 		default:
 			continue
 		}

@@ -15,14 +15,14 @@ asked for; "cluster" is there where one Prometheus has several. */}}
   description: {{ `'The field manager {{ $labels.manager }} keeps changing the caBundle of {{ $labels.kind }} {{ $labels.name }} back, or emptying it. Calls of that webhook or API fail meanwhile.'` }}
 - alert: CajectSourceExpiring
   expr: |-
-    min by (cluster, source) (caject_bundle_expiry_timestamp_seconds{source!={{ printf "secret/%s/%s" .Release.Namespace (include "caject.caSecretName" .) | quote }}}) - time() < 7 * 86400 >= 86400
+    min by (cluster, source) (caject_bundle_expiry_timestamp_seconds{source!={{ printf "secret/%s/%s" (include "caject.namespace" .) (include "caject.caSecretName" .) | quote }}}) - time() < 7 * 86400 >= 86400
   for: 10m
   severity: warning
   summary: {{ `'A CA in {{ $labels.source }} expires in {{ $value | humanizeDuration }}'` }}
   description: {{ `'The first certificate in the ca.crt of {{ $labels.source }} expires in {{ $value | humanizeDuration }}. Whatever was issued by it is trusted by nobody then. Its issuer has to renew it.'` }}
 - alert: CajectSourceExpiring
   expr: |-
-    min by (cluster, source) (caject_bundle_expiry_timestamp_seconds{source!={{ printf "secret/%s/%s" .Release.Namespace (include "caject.caSecretName" .) | quote }}}) - time() < 86400
+    min by (cluster, source) (caject_bundle_expiry_timestamp_seconds{source!={{ printf "secret/%s/%s" (include "caject.namespace" .) (include "caject.caSecretName" .) | quote }}}) - time() < 86400
   for: 10m
   severity: critical
   summary: {{ `'A CA in {{ $labels.source }} expires within a day'` }}

@@ -87,5 +87,5 @@ true
 
 {{/* The username of caject's own ServiceAccount. */}}
 {{- define "caject.username" -}}
-system:serviceaccount:{{ .Release.Namespace }}:{{ include "caject.serviceAccountName" . }}
+system:serviceaccount:{{ include "caject.namespace" . }}:{{ include "caject.serviceAccountName" . }}
 {{- end -}}

@@ -12,6 +12,10 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "caject.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride -}}
+{{- end -}}
+
 {{- define "caject.serviceAccountName" -}}
 {{- default (include "caject.fullname" .) .Values.serviceAccount.name -}}
 {{- end -}}
@@ -34,6 +38,19 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Labels and annotations of an object: a dict of root, values (with labels and annotations for objects like this) and own, annotations that
+nobody may change. What is more particular counts. */}}
+{{- define "caject.metadata" -}}
+{{- $values := .values | default dict -}}
+labels: {{- mergeOverwrite (include "caject.labels" .root | fromYaml) ($values.labels | default dict) | toYaml | nindent 2 }}
+{{- with mergeOverwrite (dict) .root.Values.commonAnnotations ($values.annotations | default dict) (.own | default dict) }}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{/* The names under which the API server calls caject. */}}
@@ -41,7 +58,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if .Values.webhook.url -}}
 {{- regexReplaceAll ":[0-9]+$" (urlParse .Values.webhook.url).host "" | trimPrefix "[" | trimSuffix "]" -}}
 {{- else -}}
-{{- printf "%s.%s.svc" (include "caject.fullname" .) .Release.Namespace -}}
+{{- printf "%s.%s.svc" (include "caject.fullname" .) (include "caject.namespace" .) -}}
 {{- end -}}
 {{- end -}}
 
@@ -64,28 +81,9 @@ url: {{ trimSuffix "/" .root.Values.webhook.url }}{{ .path }}
 {{- else -}}
 service:
   name: {{ include "caject.fullname" .root | quote }}
-  namespace: {{ .root.Release.Namespace | quote }}
+  namespace: {{ include "caject.namespace" .root | quote }}
   port: {{ .root.Values.service.port }}
   path: {{ .path }}
-{{- end -}}
-{{- end -}}
-
-{{/* The namespaces whose sources caject may read: it is sent no others. */}}
-{{- define "caject.hintNamespaces" -}}
-{{- with .Values.sources.namespaces -}}
-namespaceSelector:
-  matchExpressions:
-    - key: kubernetes.io/metadata.name
-      operator: In
-      values: {{- toYaml . | nindent 8 }}
-{{- else -}}
-{{- with .Values.sources.ignoredNamespaces -}}
-namespaceSelector:
-  matchExpressions:
-    - key: kubernetes.io/metadata.name
-      operator: NotIn
-      values: {{- toYaml . | nindent 8 }}
-{{- end -}}
 {{- end -}}
 {{- end -}}
 

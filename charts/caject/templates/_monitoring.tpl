@@ -41,7 +41,7 @@ tlsConfig:
     secret:
       name: {{ include "caject.metricsSecretName" .root | quote }}
       key: ca.crt
-  serverName: {{ printf "%s.%s.svc" (include "caject.metricsName" .root) .root.Release.Namespace | quote }}
+  serverName: {{ printf "%s.%s.svc" (include "caject.metricsName" .root) (include "caject.namespace" .root) | quote }}
 authorization:
   type: Bearer
   credentials:
@@ -67,15 +67,8 @@ metricRelabelings: {{- toYaml . | nindent 2 }}
 {{/* Metadata of an object of monitoring: a dict of root, name and values with labels and annotations. */}}
 {{- define "caject.monitoringMetadata" -}}
 name: {{ .name | quote }}
-namespace: {{ .root.Release.Namespace | quote }}
-labels:
-  {{- include "caject.labels" .root | nindent 2 }}
-  {{- with .values.labels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
-{{- with .values.annotations }}
-annotations: {{- toYaml . | nindent 2 }}
-{{- end }}
+namespace: {{ include "caject.namespace" .root | quote }}
+{{ include "caject.metadata" . }}
 {{- end -}}
 
 {{/* A duration of Go's, such as 1h30m or 1.5h, in whole seconds. */}}
