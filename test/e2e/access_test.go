@@ -21,14 +21,12 @@ import (
 	"github.com/caject/caject/test/playground"
 )
 
-// reinstall installs the chart anew, with helm's arguments on top of what the playground needs, and runs caject until stop is called.
+// reinstall installs the chart, or upgrades it, with helm's arguments on top of what the playground needs and no others, and runs caject until stop
+// is called.
 func (i *installation) reinstall(t *testing.T, log string, args ...string) (process *playground.Process, stop func()) {
 	t.Helper()
-	if _, err := i.control.Helm(t.Context(), "uninstall", "caject", "--namespace", playground.Namespace, "--wait"); err != nil {
-		t.Fatal(err)
-	}
-	args = append([]string{"install", "caject", filepath.Join(projectRoot(t), "charts", "caject"), "--namespace", playground.Namespace}, append(sets(i.Values()), args...)...)
-	if _, err := i.control.Helm(t.Context(), args...); err != nil {
+	chart := []string{"upgrade", "--install", "--reset-values", "caject", filepath.Join(projectRoot(t), "charts", "caject"), "--namespace", playground.Namespace}
+	if _, err := i.control.Helm(t.Context(), slices.Concat(chart, sets(i.Values()), args)...); err != nil {
 		t.Fatal(err)
 	}
 	if err := i.Read(t.Context(), i.control); err != nil {
@@ -90,58 +88,55 @@ func (i *installation) gets(t *testing.T, group, resource string, all, allowed [
 	}
 }
 
-// TestAccessToSources installs the chart for sources in the cluster, in a namespace, and by name, and asks the API server what is allowed. In
-// each form what is allowed is injected and pushed, and a target that names something else is told why it is not.
+// TestAccessToSources has the chart upgraded from sources in the cluster to those in a namespace, and to those that are named, and asks the API server
+// what is allowed. In each form what is allowed is injected and pushed, and a target that names something else is told why it is not.
 func TestAccessToSources(t *testing.T) {
 	t.Parallel()
 	i := own(t)
-	secrets := []string{namespace + "/named", namespace + "/other", "default/named", playground.Namespace + "/x", "kube-system/x"}
-	certificates := []string{namespace + "/named", namespace + "/other", "default/named"}
-	for n, form := range []struct {
+	for _, form := range []struct {
+		access                string
 		values                []string
-		secrets, certificates []string // that may be got
+		secrets, certificates int // how many of those below may be got
 	}{
-		{nil, secrets, certificates},
-		{[]string{"sources.namespaces={" + namespace + "}"}, secrets[:2], certificates[:2]},
-		{[]string{"sources.access=names", "sources.names={" + secrets[0] + "}", "sources.certificateNames={" + certificates[0] + "}"}, secrets[:1], certificates[:1]},
-		{[]string{"sources.access=names", "sources.names={" + secrets[0] + "}", "sources.certificates=false"}, secrets[:1], nil},
+		{"cluster", nil, 5, 5},
+		{"namespaces", []string{"sources.namespaces={" + namespace + "}"}, 2, 2},
+		{"names", []string{"sources.names={" + namespace + "/names}", "sources.certificateNames={" + namespace + "/names}"}, 1, 1},
 	} {
+		sources := []string{namespace + "/" + form.access, namespace + "/x", "default/x", playground.Namespace + "/x", "kube-system/x"}
 		mark, err := i.control.Mark()
 		if err != nil {
 			t.Fatal(err)
 		}
-		process, stop := i.reinstall(t, fmt.Sprintf("caject-%d.log", n), sets(append(form.values, "resyncInterval=1h"))...)
-		i.gets(t, "", "secrets", secrets, form.secrets)
-		i.gets(t, "cert-manager.io", "certificates", certificates, form.certificates)
-
-		name := fmt.Sprintf("access%c", 'a'+n)
-		ca := playground.NewCA(name)
-		secret := playground.NewSecret(namespace, "named", ca)
-		if err := i.client.Create(t.Context(), secret); err != nil {
-			t.Fatal(err)
-		}
-		inside, outside := playground.NewValidating(name, 1, playground.FromSecret(namespace, "named")), playground.NewCRD("out"+name, playground.FromSecret("default", "named"))
-		i.create(t, inside, outside)
-		i.filled(t, inside, ca)
-		if !slices.Contains(form.secrets, "default/named") {
-			i.event(t, outside, string(cabundle.SourceOutOfScope))
-		}
-		hints := i.calls(t, "/hint")
-		secret.Data["ca.crt"] = playground.NewCA("next" + name)
-		if err := i.client.Update(t.Context(), secret); err != nil {
-			t.Fatal(err)
-		}
-		i.filled(t, inside, ca, secret.Data["ca.crt"])
-		if i.calls(t, "/hint") == hints {
-			t.Errorf("%q: the rotation was not pushed", form.values)
-		}
+		process, stop := i.reinstall(t, form.access+".log", sets(append(form.values, "resyncInterval=1h"))...)
+		i.gets(t, "", "secrets", sources, sources[:form.secrets])
+		i.gets(t, "cert-manager.io", "certificates", sources, sources[:form.certificates])
+		i.injectsAndFollows(t, form.access, form.access != "cluster")
 		stop()
-		if err := i.client.Delete(t.Context(), secret); err != nil {
-			t.Fatal(err)
-		}
 		if err := i.neverForbidden(mark); err != nil {
-			t.Errorf("%q: %v\n%s", form.values, err, process.ReadLog())
+			t.Errorf("%s: %v", form.access, err)
 		}
+		if t.Failed() {
+			t.Fatalf("%s:\n%s", form.access, process.ReadLog())
+		}
+	}
+}
+
+// injectsAndFollows creates a Secret and a target of that name, and rotates the CA. With bounded, another target's source is out of scope.
+func (i *installation) injectsAndFollows(t *testing.T, name string, bounded bool) {
+	t.Helper()
+	ca, next := playground.NewCA(name), playground.NewCA("next-"+name)
+	secret := playground.NewSecret(namespace, name, ca)
+	inside, outside := playground.NewValidating(name, 1, playground.FromSecret(namespace, name)), playground.NewCRD("out"+name, playground.FromSecret("default", "x"))
+	i.create(t, secret, inside, outside)
+	i.filled(t, inside, ca)
+	if bounded {
+		i.event(t, outside, string(cabundle.SourceOutOfScope))
+	}
+	hints := i.calls(t, "/hint")
+	i.changeSecret(t, name, func(s *corev1.Secret) { s.Data["ca.crt"] = next })
+	i.filled(t, inside, ca, next)
+	if i.calls(t, "/hint") == hints {
+		t.Error("the rotation was not pushed")
 	}
 }
 
@@ -165,6 +160,9 @@ func TestTheHardenedValues(t *testing.T) {
 	i := own(t)
 	mark, err := i.control.Mark()
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := i.control.Helm(t.Context(), "uninstall", "caject", "--namespace", playground.Namespace, "--wait"); err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(projectRoot(t), "charts", "caject", "values-hardened.yaml")
