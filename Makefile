@@ -17,7 +17,7 @@ APISERVERS ?= 1
 
 .PHONY: help
 help: ## Show this.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: build assets ## Show caject at work on a real API server, with measured times. Leaves nothing running.
@@ -30,6 +30,10 @@ test: assets clients bin/gotestsum ## Run all tests, with the race detector: uni
 	@cd test && ../bin/gotestsum --format testname --format-hide-empty-pkg -- -race -count=1 -p 1 -parallel 4 -timeout 30m $$(go list ./... | grep -v /test/node$$)
 	@cd test/oracle && ../../bin/gotestsum --format standard-verbose -- -race -count=1 -parallel 4 -timeout 30m ./...
 	@cd test/image && ../../bin/gotestsum --format testname -- -count=1 ./...
+
+.PHONY: unit
+unit: ## Run the unit tests alone, without Kubernetes: two minutes from a fresh checkout, most of them for the compiler.
+	@go test ./...
 
 .PHONY: bench
 bench: build assets bin/cainjector ## Measure caject and cert-manager's cainjector side by side: a table, bin/bench.json and bin/benchmark.svg. Twelve minutes; SECRETS=100000, QUICK=yes.
@@ -138,7 +142,26 @@ image: ## Build the image for amd64 and arm64 into bin/caject-image.tar, an OCI 
 	@bin/image -version $(VERSION)
 
 # The image as a release has it: by the chart's appVersion.
-APPVERSION := $(shell awk -F '"' '/^appVersion:/ { print $$2 }' charts/caject/Chart.yaml)
+APPVERSION := $(shell awk '/^appVersion:/ { print $$2 }' charts/caject/Chart.yaml)
+# What packages the chart. In the release workflow it is the machine's own.
+HELM ?= bin/helm
+
+.PHONY: release
+release: $(if $(filter bin/helm,$(HELM)),assets) ## Build all that a release has into bin/dist: image, programs, chart, manifests, bills of materials, checksums. VERSION=v1.2.3, which the chart has to name.
+	@cd test/image && go build -o ../../bin/image .
+	@bin/image release -version $(VERSION) -helm $(HELM)
+
+.PHONY: release-snapshot
+release-snapshot: $(if $(filter bin/helm,$(HELM)),assets) ## The same of this commit, to look at: without Docker, registry or tag.
+	@cd test/image && go build -o ../../bin/image .
+	@bin/image release -snapshot -version $(APPVERSION)-snapshot.g$$(git rev-parse --short HEAD) -helm $(HELM)
+
+# The image that push writes to; the chart goes to charts beside it.
+REPOSITORY ?= ghcr.io/caject/caject
+
+.PHONY: push
+push: ## Push image and chart of bin/dist to REPOSITORY, as docker login has logged in, and print the image's digest. VERSION=v1.2.3.
+	@bin/image push -version $(VERSION) -helm $(HELM) -repository $(REPOSITORY)
 
 .PHONY: nodeparts
 nodeparts: assets
