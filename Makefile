@@ -32,7 +32,7 @@ test: assets clients bin/gotestsum ## Run all tests, with the race detector: uni
 	@cd test/image && ../../bin/gotestsum --format testname -- -count=1 ./...
 
 .PHONY: unit
-unit: ## Run the unit tests alone, without Kubernetes: two minutes from a fresh checkout, most of them for the compiler.
+unit: ## Run the unit tests alone, without Kubernetes and without the race detector.
 	@go test ./...
 
 .PHONY: bench
@@ -155,6 +155,18 @@ release: $(if $(filter bin/helm,$(HELM)),assets) ## Build all that a release has
 release-snapshot: $(if $(filter bin/helm,$(HELM)),assets) ## The same of this commit, to look at: without Docker, registry or tag.
 	@cd test/image && go build -o ../../bin/image .
 	@bin/image release -snapshot -version $(APPVERSION)-snapshot.g$$(git rev-parse --short HEAD) -helm $(HELM)
+
+# Where make manifests writes, and for what.
+MANIFESTS ?= bin/caject.yaml
+NAMESPACE ?= caject
+KUBE_VERSION ?= 1.37.0
+VALUES ?=
+
+.PHONY: manifests
+manifests: $(if $(filter bin/helm,$(HELM)),assets) ## Render the chart into bin/caject.yaml, for kubectl and kustomize. NAMESPACE=caject, KUBE_VERSION=1.37.0, VALUES=file. From 1.36 on with the policies.
+	@{ printf 'apiVersion: v1\nkind: Namespace\nmetadata:\n  name: %s\n' '$(NAMESPACE)'; \
+	$(HELM) template caject charts/caject --namespace '$(NAMESPACE)' --skip-tests --kube-version '$(KUBE_VERSION)' $(if $(VALUES),--values '$(VALUES)') \
+	  $(if $(filter-out 1.30% 1.31% 1.32% 1.33% 1.34% 1.35%,$(KUBE_VERSION)),--api-versions admissionregistration.k8s.io/v1/MutatingAdmissionPolicy); } >'$(MANIFESTS)'
 
 # The image that push writes to; the chart goes to charts beside it.
 REPOSITORY ?= ghcr.io/caject/caject
