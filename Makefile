@@ -8,6 +8,8 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 LDFLAGS := -s -w -X main.version=$(VERSION)
 # No cgo: the same binary runs in an image without a C library. (The race detector needs it, in tests.)
 BUILD := CGO_ENABLED=0 go build -trimpath
+# What lints, renders and packages the chart. In the release workflow it is the machine's own.
+HELM ?= bin/helm
 # yes or no: whether make up starts caject, too.
 CAJECT ?= yes
 # How many caject make up starts.
@@ -85,8 +87,10 @@ soak: build assets ## Change Secrets and targets for DURATION (10m), and watch m
 	@bin/soak -duration $(or $(DURATION),10m) -replicas $(REPLICAS) -apiservers $(APISERVERS)
 
 .PHONY: lint
-lint: bin/staticcheck generate ## Run gofmt, go vet and staticcheck, and see that nothing generated is out of date.
-	@git diff --exit-code -- cabundle/v1alpha1 charts/caject/files
+lint: bin/staticcheck bin/actionlint $(if $(filter bin/helm,$(HELM)),assets) generate ## Run gofmt, go vet, staticcheck, helm lint and actionlint, and see that nothing generated is out of date.
+	@git diff --exit-code -- cabundle/v1alpha1 charts/caject/files charts/caject/README.md
+	bin/actionlint -shellcheck= -pyflakes=
+	$(HELM) lint --strict --quiet charts/caject
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
@@ -106,6 +110,12 @@ lint: bin/staticcheck generate ## Run gofmt, go vet and staticcheck, and see tha
 bin/staticcheck: test/tools/go.mod test/tools/go.sum
 	@cd test/tools && go build -o ../../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
 
+bin/actionlint: test/tools/go.mod test/tools/go.sum
+	@cd test/tools && go build -o ../../bin/actionlint github.com/rhysd/actionlint/cmd/actionlint
+
+bin/helm-docs: test/tools/go.mod test/tools/go.sum
+	@cd test/tools && go build -o ../../bin/helm-docs github.com/norwoodj/helm-docs/cmd/helm-docs
+
 bin/govulncheck: test/tools/go.mod test/tools/go.sum
 	@cd test/tools && go build -o ../../bin/govulncheck golang.org/x/vuln/cmd/govulncheck
 
@@ -124,9 +134,10 @@ bin/controller-gen: test/tools/go.mod test/tools/go.sum
 	@cd test/tools && go build -o ../../bin/controller-gen sigs.k8s.io/controller-tools/cmd/controller-gen
 
 .PHONY: generate
-generate: bin/controller-gen ## Make the CRD and the deep copies of cabundle/v1alpha1 anew. `make lint` says if that was forgotten.
+generate: bin/controller-gen bin/helm-docs ## Make the CRD, the deep copies of cabundle/v1alpha1 and the chart's README anew. `make lint` says if that was forgotten.
 	@bin/controller-gen object paths=./cabundle/v1alpha1
 	@bin/controller-gen crd paths=./cabundle/v1alpha1 output:crd:dir=charts/caject/files
+	@bin/helm-docs --chart-search-root charts --badge-style flat-square --log-level warning
 
 bin/gotestsum: test/tools/go.mod test/tools/go.sum
 	@cd test/tools && go build -o ../../bin/gotestsum gotest.tools/gotestsum
@@ -143,9 +154,6 @@ image: ## Build the image for amd64 and arm64 into bin/caject-image.tar, an OCI 
 
 # The image as a release has it: by the chart's appVersion.
 APPVERSION := $(shell awk '/^appVersion:/ { print $$2 }' charts/caject/Chart.yaml)
-# What packages the chart. In the release workflow it is the machine's own.
-HELM ?= bin/helm
-
 .PHONY: release
 release: $(if $(filter bin/helm,$(HELM)),assets) ## Build all that a release has into bin/dist: image, programs, chart, manifests, bills of materials, checksums. VERSION=v1.2.3, which the chart has to name.
 	@cd test/image && go build -o ../../bin/image .
@@ -172,7 +180,7 @@ manifests: $(if $(filter bin/helm,$(HELM)),assets) ## Render the chart into bin/
 REPOSITORY ?= ghcr.io/caject/caject
 
 .PHONY: push
-push: ## Push image and chart of bin/dist to REPOSITORY, as docker login has logged in, and print the image's digest. VERSION=v1.2.3.
+push: ## Push image and chart of bin/dist to REPOSITORY, as docker login has logged in, and print their references by digest. VERSION=v1.2.3.
 	@bin/image push -version $(VERSION) -helm $(HELM) -repository $(REPOSITORY)
 
 .PHONY: nodeparts

@@ -47,6 +47,9 @@ func (c chart) check(version string, snapshot bool) error {
 			return fmt.Errorf("Chart.yaml says %s: %s, not %s: change it, commit that, and tag the commit", key, said, want)
 		}
 	}
+	if image := "image: " + defaultRepository + ":" + version + "\n"; !strings.Contains(string(description), image) {
+		return fmt.Errorf("Chart.yaml's annotation artifacthub.io/images does not say %s", strings.TrimSpace(image))
+	}
 	return nil
 }
 

@@ -23,8 +23,8 @@ type destination struct {
 	plain      bool   // over HTTP
 }
 
-// charts is the OCI address that the chart is pushed into, under its own name.
-func (d destination) charts() string { return "oci://" + path.Join(path.Dir(d.repository), "charts") }
+// charts is what the chart is pushed into, under its own name.
+func (d destination) charts() string { return path.Join(path.Dir(d.repository), "charts") }
 
 func pushCommand(ctx context.Context, args []string) error {
 	var d destination
@@ -35,45 +35,54 @@ func pushCommand(ctx context.Context, args []string) error {
 	flags.StringVar(&d.repository, "repository", defaultRepository, "what the image is pushed to; the chart goes to charts beside it")
 	flags.BoolVar(&d.plain, "plain-http", false, "the registry speaks HTTP")
 	_ = flags.Parse(args) // it exits
-	digest, err := push(ctx, *dist, *version, d, chart{helm: *helm})
-	if err != nil {
-		return err
+	published, err := push(ctx, *dist, *version, d, chart{helm: *helm})
+	for _, reference := range published {
+		fmt.Println(reference)
 	}
-	fmt.Println(digest)
-	return nil
+	return err
 }
 
-// push publishes image and chart of a release, and returns the digest of the image's index. It logs in as docker login and helm registry
-// login have.
-func push(ctx context.Context, dist, version string, d destination, c chart) (v1.Hash, error) {
+// push publishes image and chart of a release, and returns their references, by digest, for those who sign them. It logs in as docker login
+// and helm registry login have.
+func push(ctx context.Context, dist, version string, d destination, c chart) ([]name.Digest, error) {
 	options := []name.Option{name.StrictValidation}
+	plain := []string{}
 	if d.plain {
-		options = append(options, name.Insecure)
+		options, plain = append(options, name.Insecure), append(plain, "--plain-http")
 	}
-	tag, err := name.NewTag(d.repository+":"+version, options...)
+	image, err := name.NewTag(d.repository+":"+version, options...)
 	if err != nil {
-		return v1.Hash{}, err
+		return nil, err
+	}
+	packed, err := name.NewTag(d.charts()+"/caject:"+chartVersion(version), options...)
+	if err != nil {
+		return nil, err
 	}
 	dir, err := os.MkdirTemp("", "caject-push-")
 	if err != nil {
-		return v1.Hash{}, err
+		return nil, err
 	}
 	defer os.RemoveAll(dir)
 	index, err := readArchive(ctx, imageArchive(dist, version), dir)
 	if err != nil {
-		return v1.Hash{}, err
+		return nil, err
 	}
-	if err := remote.WriteIndex(tag, index, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)); err != nil {
-		return v1.Hash{}, fmt.Errorf("push the image: %w", err)
+	login := []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)}
+	if err := remote.WriteIndex(image, index, login...); err != nil {
+		return nil, fmt.Errorf("push the image: %w", err)
 	}
-	args := []string{"push", c.archive(dist, version), d.charts()}
-	if d.plain {
-		args = append(args, "--plain-http")
+	if err := c.run(ctx, nil, append([]string{"push", c.archive(dist, version), "oci://" + d.charts()}, plain...)...); err != nil {
+		return nil, err
 	}
-	if err := c.run(ctx, nil, args...); err != nil {
-		return v1.Hash{}, err
+	var published []name.Digest
+	for _, tag := range []name.Tag{image, packed} {
+		head, err := remote.Head(tag, login...)
+		if err != nil {
+			return nil, err
+		}
+		published = append(published, tag.Digest(head.Digest.String()))
 	}
-	return index.Digest()
+	return published, nil
 }
 
 // readArchive unpacks an OCI archive that writeArchive has written into dir, and returns the index in it.

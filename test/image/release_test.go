@@ -201,7 +201,7 @@ func comesBack(t *testing.T, dist string) {
 	defer server.Close()
 	host := strings.TrimPrefix(server.URL, "http://")
 	d := destination{repository: host + "/owner/caject", plain: true}
-	digest, err := push(t.Context(), dist, "v1.2.3", d, testChart(t))
+	published, err := push(t.Context(), dist, "v1.2.3", d, testChart(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,8 +220,9 @@ func comesBack(t *testing.T, dist string) {
 	if got := platformsOf(manifest); !slices.Equal(got, []string{"linux/amd64", "linux/arm64"}) {
 		t.Errorf("the image is for %q", got)
 	}
-	if got, err := index.Digest(); err != nil || got != digest {
-		t.Errorf("%s came back as %s, %v", digest, got, err)
+	if got, err := index.Digest(); err != nil || len(published) != 2 || published[0].String() != host+"/owner/caject@"+got.String() ||
+		!strings.HasPrefix(published[1].String(), host+"/owner/charts/caject@sha256:") {
+		t.Errorf("%s came back as %s, %v", published, got, err)
 	}
 	image, err := index.Image(manifest.Manifests[0].Digest)
 	if err != nil {
@@ -246,9 +247,9 @@ func comesBack(t *testing.T, dist string) {
 
 func TestAReleaseIsRefused(t *testing.T) {
 	folder := t.TempDir()
-	write := func(version, app, repository string) {
+	write := func(version, app, repository, image string) {
 		for name, content := range map[string]string{
-			"Chart.yaml":  "name: caject\nversion: " + version + "\nappVersion: " + app + "\n",
+			"Chart.yaml":  "name: caject\nversion: " + version + "\nappVersion: " + app + "\nannotations:\n  image: " + defaultRepository + ":" + image + "\n",
 			"values.yaml": "image:\n  repository: " + repository + "\n",
 		} {
 			if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600); err != nil {
@@ -261,18 +262,24 @@ func TestAReleaseIsRefused(t *testing.T) {
 		snapshot                 bool
 		version, app, repository string
 		want                     string // in the error; empty if there is none
+		image                    string // the tag in the annotation; empty if it is app
 	}{
-		"as it should be":                  {"v1.2.3", false, "1.2.3", "v1.2.3", defaultRepository, ""},
+		"as it should be":                  {"v1.2.3", false, "1.2.3", "v1.2.3", defaultRepository, "", ""},
 		"a pre-release":                    {"v1.2.3-rc.1", false, "1.2.3-rc.1", "v1.2.3-rc.1", defaultRepository, ""},
-		"a snapshot":                       {"v1.2.3-snapshot.gabc", true, "1.2.2", "v1.2.2", defaultRepository, ""},
+		"a snapshot":                       {"v1.2.3-snapshot.gabc", true, "1.2.2", "v1.2.2", defaultRepository, "", ""},
 		"no v before it":                   {"1.2.3", false, "1.2.3", "1.2.3", defaultRepository, "not like v1.2.3"},
-		"no version at all":                {"", true, "1.2.3", "v1.2.3", defaultRepository, "not like v1.2.3"},
+		"no version at all":                {"", true, "1.2.3", "v1.2.3", defaultRepository, "not like v1.2.3", ""},
 		"what git describe says":           {"v1.2.3+dirty", true, "1.2.3", "v1.2.3", defaultRepository, "not like v1.2.3"},
-		"the chart is of another release":  {"v1.2.4", false, "1.2.3", "v1.2.4", defaultRepository, "version: 1.2.3, not 1.2.4"},
+		"the chart is of another release":  {"v1.2.4", false, "1.2.3", "v1.2.4", defaultRepository, "version: 1.2.3, not 1.2.4", ""},
 		"the chart asks for another image": {"v1.2.3", false, "1.2.3", "1.2.3", defaultRepository, "appVersion: 1.2.3, not v1.2.3"},
-		"the image is pushed elsewhere":    {"v1.2.3", false, "1.2.3", "v1.2.3", "example.com/caject", "not in " + defaultRepository},
+		"the image is pushed elsewhere":    {"v1.2.3", false, "1.2.3", "v1.2.3", "example.com/caject", "not in " + defaultRepository, ""},
+		"the annotation names another":     {"v1.2.3", false, "1.2.3", "v1.2.3", defaultRepository, "artifacthub.io/images does not say", "v1.2.2"},
 	} {
-		write(test.version, test.app, test.repository)
+		image := test.image
+		if image == "" {
+			image = test.app
+		}
+		write(test.version, test.app, test.repository, image)
 		switch err := (chart{folder: folder}).check(test.tag, test.snapshot); {
 		case test.want == "" && err != nil:
 			t.Errorf("%s: %v", sentence, err)
