@@ -55,7 +55,7 @@ func (c chart) check(version string, snapshot bool) error {
 
 // field returns the scalar that stands in a line of its own, with its indentation before the key.
 func field(yaml []byte, key string) string {
-	found := regexp.MustCompile(`(?m)^`+key+`: "?([^"\n]*)"?$`).FindSubmatch(yaml)
+	found := regexp.MustCompile(`(?m)^` + key + `: "?([^"\n]*)"?$`).FindSubmatch(yaml)
 	if found == nil {
 		return ""
 	}
