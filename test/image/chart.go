@@ -48,7 +48,7 @@ func (c chart) check(version string, snapshot bool) error {
 		}
 	}
 	if image := "image: " + defaultRepository + ":" + version + "\n"; !strings.Contains(string(description), image) {
-		return fmt.Errorf("Chart.yaml's annotation artifacthub.io/images does not say %s", strings.TrimSpace(image))
+		return fmt.Errorf("the annotation artifacthub.io/images of Chart.yaml does not say %s", strings.TrimSpace(image))
 	}
 	return nil
 }

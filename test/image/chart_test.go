@@ -35,7 +35,7 @@ func TestAReleaseIsRefused(t *testing.T) {
 		"the chart is of another release":  {"v1.2.4", false, "1.2.3", "v1.2.4", defaultRepository, "version: 1.2.3, not 1.2.4", ""},
 		"the chart asks for another image": {"v1.2.3", false, "1.2.3", "1.2.3", defaultRepository, "appVersion: 1.2.3, not v1.2.3", ""},
 		"the image is pushed elsewhere":    {"v1.2.3", false, "1.2.3", "v1.2.3", "example.com/caject", "not in " + defaultRepository, ""},
-		"the annotation names another":     {"v1.2.3", false, "1.2.3", "v1.2.3", defaultRepository, "artifacthub.io/images does not say", "v1.2.2"},
+		"the annotation names another":     {"v1.2.3", false, "1.2.3", "v1.2.3", defaultRepository, "artifacthub.io/images of Chart.yaml does not say", "v1.2.2"},
 	} {
 		image := test.image
 		if image == "" {
