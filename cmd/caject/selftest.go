@@ -137,7 +137,7 @@ func (s *selftest) try(ctx context.Context, api create, kind cabundle.Kind, mani
 
 func said(warnings []string) string {
 	if len(warnings) == 0 {
-		return "and without a warning: it called neither caject nor a policy"
+		return "and without a warning: neither caject nor a policy has answered"
 	}
 	return "and said: " + strings.Join(warnings, "; ")
 }

@@ -44,7 +44,7 @@ func (c chart) check(version string, snapshot bool) error {
 	}
 	for key, want := range map[string]string{"version": chartVersion(version), "appVersion": version} {
 		if said := field(description, key); said != want {
-			return fmt.Errorf("Chart.yaml says %s: %s, not %s: change it, commit that, and tag the commit", key, said, want)
+			return fmt.Errorf("the chart says %s: %s, not %s: change Chart.yaml, commit that, and tag the commit", key, said, want)
 		}
 	}
 	if image := "image: " + defaultRepository + ":" + version + "\n"; !strings.Contains(string(description), image) {

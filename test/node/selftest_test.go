@@ -18,7 +18,7 @@ func TestHelmTest(t *testing.T) {
 	}{
 		{nil, true, []string{"MutatingWebhookConfiguration: injected", "CustomResourceDefinition: injected", "APIService: injected"}},
 		{[]string{"policy.enabled=false"}, true, []string{"CustomResourceDefinition: injected", "APIService: injected"}},
-		{[]string{"policy.enabled=false", "replicaCount=0"}, false, []string{"it called neither caject nor a policy"}},
+		{[]string{"policy.enabled=false", "replicaCount=0"}, false, []string{"neither caject nor a policy has answered"}},
 	} {
 		args := []string{"upgrade", "caject", cluster.chart(), "--namespace", playground.Namespace, "--wait", "--timeout", patience.String()}
 		for _, value := range test.values {
