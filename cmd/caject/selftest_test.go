@@ -41,6 +41,10 @@ func TestSelftest(t *testing.T) {
 		"no right to ask": {"CustomResourceDefinition", func(context.Context, *unstructured.Unstructured) ([]string, error) {
 			return nil, errors.New("forbidden")
 		}, "create selftests.selftest.caject.io in a dry run: forbidden", true},
+		"no answer at all": {"APIService", func(ctx context.Context, _ *unstructured.Unstructured) ([]string, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}, "context deadline exceeded", true},
 		"one of two":   {"APIService,CustomResourceDefinition", fill(crd...), "APIService: the API server answered without a caBundle", true},
 		"another kind": {"Secret", nil, `--kinds: there is no test for "Secret"`, true},
 	} {
@@ -60,6 +64,22 @@ func TestSelftest(t *testing.T) {
 				t.Errorf("it says %q", said)
 			}
 		})
+	}
+}
+
+// TestSelftestSaysWhatItWasTold: not that its time was over.
+func TestSelftestSaysWhatItWasTold(t *testing.T) {
+	calls := 0
+	api := func(ctx context.Context, _ *unstructured.Unstructured) ([]string, error) {
+		if calls++; calls > 1 {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		return nil, errors.New("forbidden")
+	}
+	s := &selftest{kinds: []string{"APIService"}, timeout: selftestPause + 100*time.Millisecond}
+	if err := s.run(t.Context(), api, &bytes.Buffer{}); err == nil || !strings.HasSuffix(err.Error(), "forbidden") {
+		t.Errorf("it says %v", err)
 	}
 }
 
