@@ -27,6 +27,11 @@ func TestHelmTest(t *testing.T) {
 		if _, err := cluster.Helm(ctx, args...); err != nil {
 			t.Fatal(err)
 		}
+		if !test.well { // a pod that is to end goes on answering for a while
+			if _, err := cluster.Kubectl(ctx, "", "--namespace", playground.Namespace, "wait", "--for=delete", "pod", "--selector", selector, "--timeout", patience.String()); err != nil {
+				t.Fatal(err)
+			}
+		}
 		_, err := cluster.Helm(ctx, "test", "caject", "--namespace", playground.Namespace, "--timeout", patience.String())
 		if (err == nil) != test.well {
 			t.Errorf("%q: helm test says %v", test.values, err)
