@@ -8,6 +8,8 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 LDFLAGS := -s -w -X main.version=$(VERSION)
 # No cgo: the same binary runs in an image without a C library. (The race detector needs it, in tests.)
 BUILD := CGO_ENABLED=0 go build -trimpath
+# What lints, renders and packages the chart. In the release workflow it is the machine's own.
+HELM ?= bin/helm
 # yes or no: whether make up starts caject, too.
 CAJECT ?= yes
 # How many caject make up starts.
@@ -17,7 +19,7 @@ APISERVERS ?= 1
 
 .PHONY: help
 help: ## Show this.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: build assets ## Show caject at work on a real API server, with measured times. Leaves nothing running.
@@ -49,6 +51,10 @@ oldest: assets
 upgrade: oldest bin/gotestsum ## Upgrade kube-apiserver over the same etcd while caject runs, 1.30 -> 1.36 -> current -> 1.36 -> 1.35, and see that all is right and silent after each step. SPAN=30s.
 	@for version in 1.36 1.35; do test/controlplane/build $$version; done
 	@cd test && UPGRADE_PATH='1.30 1.36 current 1.36 1.35' UPGRADE_SPAN=$(or $(SPAN),30s) ../bin/gotestsum --format standard-verbose -- -race -count=1 -timeout 30m ./upgrade
+
+.PHONY: unit
+unit: ## Run the unit tests alone, without Kubernetes and without the race detector.
+	@go test ./...
 
 .PHONY: bench
 bench: build assets bin/cainjector ## Measure caject and cert-manager's cainjector side by side: a table, bin/bench.json and bin/benchmark.svg. Twelve minutes; SECRETS=100000, QUICK=yes.
@@ -100,8 +106,10 @@ soak: build assets ## Change Secrets and targets for DURATION (10m), and watch m
 	@bin/soak -duration $(or $(DURATION),10m) -replicas $(REPLICAS) -apiservers $(APISERVERS)
 
 .PHONY: lint
-lint: bin/staticcheck generate ## Run gofmt, go vet and staticcheck, and see that nothing generated is out of date.
-	@git diff --exit-code -- cabundle/v1alpha1 charts/caject/files
+lint: bin/staticcheck bin/actionlint $(if $(filter bin/helm,$(HELM)),assets) generate ## Run gofmt, go vet, staticcheck, helm lint and actionlint, and see that nothing generated is out of date.
+	@git diff --exit-code -- cabundle/v1alpha1 charts/caject/files charts/caject/README.md
+	bin/actionlint -shellcheck= -pyflakes=
+	$(HELM) lint --strict --quiet charts/caject
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
@@ -123,6 +131,12 @@ lint: bin/staticcheck generate ## Run gofmt, go vet and staticcheck, and see tha
 bin/staticcheck: test/tools/go.mod test/tools/go.sum
 	@cd test/tools && go build -o ../../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
 
+bin/actionlint: test/tools/go.mod test/tools/go.sum
+	@cd test/tools && go build -o ../../bin/actionlint github.com/rhysd/actionlint/cmd/actionlint
+
+bin/helm-docs: test/tools/go.mod test/tools/go.sum
+	@cd test/tools && go build -o ../../bin/helm-docs github.com/norwoodj/helm-docs/cmd/helm-docs
+
 bin/govulncheck: test/tools/go.mod test/tools/go.sum
 	@cd test/tools && go build -o ../../bin/govulncheck golang.org/x/vuln/cmd/govulncheck
 
@@ -141,9 +155,10 @@ bin/controller-gen: test/tools/go.mod test/tools/go.sum
 	@cd test/tools && go build -o ../../bin/controller-gen sigs.k8s.io/controller-tools/cmd/controller-gen
 
 .PHONY: generate
-generate: bin/controller-gen ## Make the CRD and the deep copies of cabundle/v1alpha1 anew. `make lint` says if that was forgotten.
+generate: bin/controller-gen bin/helm-docs ## Make the CRD, the deep copies of cabundle/v1alpha1 and the chart's README anew. `make lint` says if that was forgotten.
 	@bin/controller-gen object paths=./cabundle/v1alpha1
 	@bin/controller-gen crd paths=./cabundle/v1alpha1 output:crd:dir=charts/caject/files
+	@bin/helm-docs --chart-search-root charts --badge-style flat-square --log-level warning
 
 bin/gotestsum: test/tools/go.mod test/tools/go.sum
 	@cd test/tools && go build -o ../../bin/gotestsum gotest.tools/gotestsum
@@ -159,7 +174,35 @@ image: ## Build the image for amd64 and arm64 into bin/caject-image.tar, an OCI 
 	@bin/image -version $(VERSION)
 
 # The image as a release has it: by the chart's appVersion.
-APPVERSION := $(shell awk -F '"' '/^appVersion:/ { print $$2 }' charts/caject/Chart.yaml)
+APPVERSION := $(shell awk '/^appVersion:/ { print $$2 }' charts/caject/Chart.yaml)
+.PHONY: release
+release: $(if $(filter bin/helm,$(HELM)),assets) ## Build all that a release has into bin/dist: image, programs, chart, manifests, bills of materials, checksums. VERSION=v1.2.3, which the chart has to name.
+	@cd test/image && go build -o ../../bin/image .
+	@bin/image release -version $(VERSION) -helm $(HELM)
+
+.PHONY: release-snapshot
+release-snapshot: $(if $(filter bin/helm,$(HELM)),assets) ## The same of this commit, to look at: without Docker, registry or tag.
+	@cd test/image && go build -o ../../bin/image .
+	@bin/image release -snapshot -version $(APPVERSION)-snapshot.g$$(git rev-parse --short HEAD) -helm $(HELM)
+
+# Where make manifests writes, and for what.
+MANIFESTS ?= bin/caject.yaml
+NAMESPACE ?= caject
+KUBE_VERSION ?= 1.37.0
+VALUES ?=
+
+.PHONY: manifests
+manifests: $(if $(filter bin/helm,$(HELM)),assets) ## Render the chart into bin/caject.yaml, for kubectl and kustomize. NAMESPACE=caject, KUBE_VERSION=1.37.0, VALUES=file. From 1.36 on with the policies.
+	@{ printf 'apiVersion: v1\nkind: Namespace\nmetadata:\n  name: %s\n' '$(NAMESPACE)'; \
+	$(HELM) template caject charts/caject --namespace '$(NAMESPACE)' --skip-tests --kube-version '$(KUBE_VERSION)' $(if $(VALUES),--values '$(VALUES)') \
+	  $(if $(filter-out 1.30% 1.31% 1.32% 1.33% 1.34% 1.35%,$(KUBE_VERSION)),--api-versions admissionregistration.k8s.io/v1/MutatingAdmissionPolicy); } >'$(MANIFESTS)'
+
+# The image that push writes to; the chart goes to charts beside it.
+REPOSITORY ?= ghcr.io/caject/caject
+
+.PHONY: push
+push: ## Push image and chart of bin/dist to REPOSITORY, as docker login has logged in, and print their references by digest. VERSION=v1.2.3.
+	@bin/image push -version $(VERSION) -helm $(HELM) -repository $(REPOSITORY)
 
 .PHONY: nodeparts
 nodeparts: assets

@@ -44,7 +44,7 @@ It takes the flags and the configuration file of cert-manager's cainjector. Star
 	root.SilenceUsage = true
 	root.SilenceErrors = true
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(newRunCommand(), newVersionCommand())
+	root.AddCommand(newRunCommand(), newSelftestCommand(), newVersionCommand())
 	return root
 }
 

@@ -38,7 +38,7 @@ func sets(values []string) []string {
 
 func helmTemplate(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	output, err := shared.control.Helm(t.Context(), append([]string{"template", "release", filepath.Join(projectRoot(t), "charts", "caject"), "--namespace", "ns", "--kube-version", "1.37"}, args...)...)
+	output, err := shared.control.Helm(t.Context(), append([]string{"template", "release", filepath.Join(projectRoot(t), "charts", "caject"), "--namespace", "ns", "--skip-tests", "--kube-version", "1.37"}, args...)...)
 	return output.Stdout, err
 }
 

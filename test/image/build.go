@@ -40,7 +40,7 @@ func build(ctx context.Context, architectures []string, dir string, s source) (v
 	for _, arch := range architectures {
 		path := s.program
 		if path == "" {
-			path = filepath.Join(dir, "caject-"+arch)
+			path = binaryPath(dir, arch)
 			if err := compile(ctx, s.root, path, arch, s.version); err != nil {
 				return nil, nil, err
 			}
@@ -60,6 +60,9 @@ func build(ctx context.Context, architectures []string, dir string, s source) (v
 	}
 	return index, built, nil
 }
+
+// binaryPath is where build puts caject for an architecture.
+func binaryPath(dir, arch string) string { return filepath.Join(dir, "caject-"+arch) }
 
 // compile builds caject as the Makefile and the Dockerfile do, but without what a repository says of itself: that is in the labels.
 func compile(ctx context.Context, root, path, arch, version string) error {

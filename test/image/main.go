@@ -1,11 +1,14 @@
 // Command image builds caject's image for amd64 and arm64, without a container engine and without network beyond the Go modules: make image.
 // It writes an OCI archive, which ctr, podman, skopeo and docker import, and prints what is in it. The same source gives the same digest.
+//
+// image release builds all that a release publishes into a folder, and image push has it published: make release, make push.
 package main
 
 import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -14,23 +17,42 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
+// defaultRepository is where the chart looks for the image.
+const defaultRepository = "ghcr.io/caject/caject"
+
 func main() {
-	var s source
-	flag.StringVar(&s.root, "root", ".", "the project")
-	flag.StringVar(&s.version, "version", "devel", "what caject --version says")
-	flag.StringVar(&s.program, "program", "", "put this program into the image instead of caject; it has to be for the one architecture named")
-	archive := flag.String("o", "bin/caject-image.tar", "the archive to write")
-	repository := flag.String("repository", "ghcr.io/caject/caject", "what the image is called when it is imported, the version being its tag")
-	architectures := flag.String("arch", "amd64,arm64", "which architectures to build for, as Go calls them")
-	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, s, strings.Split(*architectures, ","), *archive, *repository+":"+s.version); err != nil {
+	command, args := imageCommand, os.Args[1:]
+	if len(args) > 0 {
+		switch args[0] {
+		case "release":
+			command, args = releaseCommand, args[1:]
+		case "push":
+			command, args = pushCommand, args[1:]
+		}
+	}
+	if err := command(ctx, args); err != nil {
 		fmt.Fprintln(os.Stderr, "image:", err)
 		os.Exit(1)
 	}
+}
+
+func imageCommand(ctx context.Context, args []string) error {
+	var s source
+	flags := flag.NewFlagSet("image", flag.ExitOnError)
+	flags.StringVar(&s.root, "root", ".", "the project")
+	flags.StringVar(&s.version, "version", "devel", "what caject --version says")
+	flags.StringVar(&s.program, "program", "", "put this program into the image instead of caject; it has to be for the one architecture named")
+	archive := flags.String("o", "bin/caject-image.tar", "the archive to write")
+	repository := flags.String("repository", defaultRepository, "what the image is called when it is imported, the version being its tag")
+	architectures := flags.String("arch", "amd64,arm64", "which architectures to build for, as Go calls them")
+	_ = flags.Parse(args) // it exits
+	return run(ctx, s, strings.Split(*architectures, ","), *archive, *repository+":"+s.version)
 }
 
 func run(ctx context.Context, s source, architectures []string, archive, name string) error {
@@ -49,21 +71,26 @@ func run(ctx context.Context, s source, architectures []string, archive, name st
 	if err := writeArchive(index, name, filepath.Join(dir, "layout"), archive); err != nil {
 		return err
 	}
+	if err := printPlatforms(os.Stdout, index, built); err != nil {
+		return err
+	}
+	fmt.Printf("%s holds them. ctr --namespace k8s.io images import, podman load --input and skopeo copy oci-archive: read it.\n", archive)
+	return nil
+}
+
+// printPlatforms prints what an index holds.
+func printPlatforms(to io.Writer, index v1.ImageIndex, built []platform) error {
 	digest, err := index.Digest()
 	if err != nil {
 		return err
 	}
-	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	table := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "platform\tdigest\tcompressed\tbinary")
 	for _, one := range built {
 		fmt.Fprintf(table, "linux/%s\t%s\t%.1f MB\t%.1f MB\n", one.arch, one.digest, megabytes(one.compressed), megabytes(one.binary))
 	}
 	fmt.Fprintf(table, "index\t%s\t\t\n", digest)
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	fmt.Printf("%s holds them. ctr --namespace k8s.io images import, podman load --input and skopeo copy oci-archive: read it.\n", archive)
-	return nil
+	return table.Flush()
 }
 
 func megabytes(bytes int64) float64 { return float64(bytes) / 1e6 }

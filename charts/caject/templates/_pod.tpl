@@ -94,3 +94,10 @@ rollingUpdate:
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
+
+{{/* Pull secrets as a pod names them, as YAML; nothing if there are none. Values may name them, or be objects with a name. */}}
+{{- define "caject.imagePullSecrets" -}}
+{{- range concat (.Values.global.imagePullSecrets | default list) .Values.imagePullSecrets }}
+- name: {{ kindIs "string" . | ternary . (get (kindIs "string" . | ternary (dict) .) "name") | quote }}
+{{- end }}
+{{- end -}}
