@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -22,7 +23,7 @@ import (
 )
 
 // reinstall installs the chart, or upgrades it, with helm's arguments on top of what the playground needs and no others, and runs caject until stop
-// is called.
+// is called, or the test ends.
 func (i *installation) reinstall(t *testing.T, log string, args ...string) (process *playground.Process, stop func()) {
 	t.Helper()
 	chart := []string{"upgrade", "--install", "--reset-values", "caject", filepath.Join(projectRoot(t), "charts", "caject"), "--namespace", playground.Namespace}
@@ -36,13 +37,13 @@ func (i *installation) reinstall(t *testing.T, log string, args ...string) (proc
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop = func() {
+	stop = sync.OnceFunc(func() {
 		if err := process.Stop(); err != nil {
 			t.Error(err)
 		}
-	}
+	})
+	t.Cleanup(stop) // a test that fails calls it, too
 	if err := process.WaitReady(t.Context()); err != nil {
-		stop()
 		t.Fatalf("%v\n%s", err, process.ReadLog())
 	}
 	return process, stop
@@ -166,8 +167,7 @@ func TestTheHardenedValues(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := filepath.Join(projectRoot(t), "charts", "caject", "values-hardened.yaml")
-	process, stop := i.reinstall(t, "hardened.log", "--values", file, "--set", "resyncInterval=1s,sources.names={"+namespace+"/named}")
-	defer stop()
+	process, _ := i.reinstall(t, "hardened.log", "--values", file, "--set", "resyncInterval=1s,sources.names={"+namespace+"/named}")
 	all := []string{namespace + "/named", namespace + "/other", "default/named"}
 	i.gets(t, "", "secrets", all, all[:1])
 	i.gets(t, "cert-manager.io", "certificates", all, nil)
