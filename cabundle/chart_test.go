@@ -15,7 +15,7 @@ import (
 // templates returns the text of the chart's templates that evaluate rules of this package, by file name.
 func templates(t *testing.T) map[string]string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join("..", "charts", "caject", "templates", "*"))
+	files, err := filepath.Glob(filepath.Join("..", "charts", "caject", "templates", "*.*"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%d templates, %v", len(files), err)
 	}

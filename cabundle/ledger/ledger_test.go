@@ -154,6 +154,7 @@ func TestLearn(t *testing.T) {
 				}
 				time.Sleep(time.Second)
 				r.forget()
+				r.cluster.set(func() { r.cluster.latency = time.Microsecond }) // what is learnt is seen before it is read again
 				history, stale := r.Learn(source, test.learn)
 				if stale != test.stale {
 					t.Errorf("stale: %t", stale)

@@ -13,12 +13,12 @@ func TestWhatTheValuesSay(t *testing.T) {
 		values, template string
 		want             []string
 	}{
-		"the tag is the chart's version": {"", "deployment", []string{`image: "ghcr.io/caject/caject:0.1.0"`}},
+		"the tag is the chart's version": {"", "deployment", []string{`image: "ghcr.io/caject/caject:v0.1.0"`}},
 		"a digest counts before a tag":   {"image: {tag: v2, digest: '" + digest + "'}", "deployment", []string{`image: "ghcr.io/caject/caject@` + digest + `"`}},
-		"a registry for all charts":      {"global: {imageRegistry: 'mirror:5000/proxy'}", "deployment", []string{`image: "mirror:5000/proxy/caject/caject:0.1.0"`}},
-		"a registry of its own":          {"global: {imageRegistry: a.example}\nimage: {registry: b.example, repository: team/caject}", "deployment", []string{`image: "b.example/team/caject:0.1.0"`}},
+		"a registry for all charts":      {"global: {imageRegistry: 'mirror:5000/proxy'}", "deployment", []string{`image: "mirror:5000/proxy/caject/caject:v0.1.0"`}},
+		"a registry of its own":          {"global: {imageRegistry: a.example}\nimage: {registry: b.example, repository: team/caject}", "deployment", []string{`image: "b.example/team/caject:v0.1.0"`}},
 		"pull secrets, by name or object": {"global: {imagePullSecrets: [a]}\nimagePullSecrets: [b, {name: c}]", "deployment",
-			[]string{"imagePullSecrets:\n        - name: \"a\"\n        - name: \"b\"\n        - name: \"c\"\n"}},
+			[]string{"imagePullSecrets:\n        - name: a\n        - name: b\n        - name: c\n"}},
 		"the network of the node": {"hostNetwork: true\nwebhook: {port: 10443}", "deployment",
 			[]string{"hostNetwork: true", "dnsPolicy: ClusterFirstWithHostNet", "containerPort: 10443", "maxSurge: 0"}},
 		"the network of the node, and more": {"hostNetwork: true\ndnsPolicy: Default\nstrategy: {type: Recreate}", "deployment",
@@ -83,7 +83,7 @@ func TestWhatIsSwitchedOffIsNotThere(t *testing.T) {
 		"sources.access=names":                              {"kind: ValidatingWebhookConfiguration"},
 	} {
 		for sentence, args := range map[string][]string{"by default": nil, "with " + values: {"--set", values}} {
-			text, err := template(t, args...)
+			text, err := template(t, append(args, "--skip-tests")...)
 			if err != nil {
 				t.Fatal(err)
 			}
