@@ -46,7 +46,12 @@ func TestWhatTheValuesSay(t *testing.T) {
 		"the arguments of named sources":  {"sources: {names: [a/b], certificateNames: [e/f]}", "deployment", []string{"--sources=secret/a/b,certificate/e/f", "--hint-configuration"}},
 		"no sources but the API server's": {"sources: {access: names}", "deployment", []string{"--sources=apiserver", "!--hint-configuration"}},
 		"a role that is part of view":     {"", "rbac", []string{`rbac.authorization.k8s.io/aggregate-to-view: "true"`, `aggregate-to-edit: "true"`, `aggregate-to-admin: "true"`}},
-		"no Events in default":            {"rbac: {eventsInDefault: false}", "deployment", []string{"--target-events=false"}},
+		"anybody may call, scrape and be asked by a policy that knows no addresses": {"networkPolicy: {enabled: true}", "networkpolicy",
+			[]string{"policyTypes: [Ingress, Egress]", "port: webhook", "port: health", "port: metrics", "port: 6443", "port: 53", "!from:", "!to:"}},
+		"only the API server calls, only Prometheus scrapes": {"networkPolicy: {enabled: true, apiServerCIDRs: [10.0.0.1/32], apiServerPorts: [6443], metricsFrom: [{namespaceSelector: {}}], extraEgress: [{ports: [{port: 3128}]}]}", "networkpolicy",
+			[]string{"- port: webhook\n      from:\n        - ipBlock:\n            cidr: \"10.0.0.1/32\"", "- port: metrics\n      from:\n        - namespaceSelector: {}",
+				"- port: 6443\n      to:\n        - ipBlock:", "port: 3128", "!port: 443\n"}},
+		"no Events in default": {"rbac: {eventsInDefault: false}", "deployment", []string{"--target-events=false"}},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			t.Parallel()

@@ -27,6 +27,10 @@ func TestValuesThatAreWrongAreRefused(t *testing.T) {
 		"global.imageregistry=x":     "global.imageregistry is not known: the chart knows global.imageRegistry and global.imagePullSecrets",
 		"global.imageRegistry=http:": "/global/imageRegistry",
 
+		"networkPolicy.enabled=true,hostNetwork=true": "networkPolicy.enabled means nothing with hostNetwork",
+		"networkPolicy.apiServerCIDRs={10.0.0.1}":     "/networkPolicy/apiServerCIDRs/0",
+		"networkPolicy.apiServerPorts={}":             "/networkPolicy/apiServerPorts",
+
 		"image.digest=latest":                     `image.digest: "latest" is no digest; write sha256:`,
 		"image.digest=" + strings.ToUpper(digest): "is no digest",
 		"image.digest=" + digest + "0":            "is no digest",

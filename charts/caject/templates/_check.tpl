@@ -66,6 +66,9 @@ globals that are not for this chart. */}}
 {{- end -}}
 
 {{- define "caject.checkPod" -}}
+{{- if and .Values.networkPolicy.enabled .Values.hostNetwork -}}
+{{- fail "networkPolicy.enabled means nothing with hostNetwork: it is for pods with addresses of their own. Use the node's firewall, and leave it out" -}}
+{{- end -}}
 {{- $taken := dict -}}
 {{- range $value := list "webhook" "health" "metrics" -}}
 {{- $port := get $.Values $value | dig "port" 0 | toString -}}
