@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -173,4 +174,22 @@ func TestCajectsReadsHaveTheirOwnQueue(t *testing.T) {
 		}
 	}
 	t.Error("no request of caject's went through its flow schema")
+}
+
+// TestASecondReleaseIsRefused: one caject serves the cluster. Under its own name and namespace it can be upgraded, in whatever way.
+func TestASecondReleaseIsRefused(t *testing.T) {
+	t.Parallel()
+	chart := filepath.Join(projectRoot(t), "charts", "caject")
+	for _, where := range [][]string{{"second", "--namespace", playground.Namespace}, {"caject", "--namespace", "second", "--create-namespace"}} {
+		for name, helm := range map[string]func(context.Context, ...string) (playground.Output, error){"helm 4": shared.control.Helm, "helm 3": shared.control.Helm3} {
+			_, err := helm(t.Context(), append([]string{"install", where[0], chart}, where[1:]...)...)
+			if err == nil || !strings.Contains(err.Error(), "caject is in this cluster already, as release caject in namespace caject") {
+				t.Errorf("%s install %v: %v", name, where, err)
+			}
+		}
+	}
+	upgrade := []string{"upgrade", "caject", chart, "--namespace", playground.Namespace, "--reuse-values", "--dry-run=server"}
+	if _, err := shared.control.Helm(t.Context(), upgrade...); err != nil {
+		t.Error(err)
+	}
 }

@@ -13,6 +13,7 @@ globals that are not for this chart. */}}
 {{- fail (printf "image.digest: %q is no digest; write sha256: and 64 lower-case hexadecimal digits" .) -}}
 {{- end -}}
 {{- end -}}
+{{- include "caject.checkRelease" . -}}
 {{- include "caject.checkSources" . -}}
 {{- include "caject.checkMetadata" . -}}
 {{- include "caject.checkPod" . -}}
@@ -24,6 +25,18 @@ globals that are not for this chart. */}}
 {{- end -}}
 {{- if and (eq (toString .Values.policy.enabled) "true") (not .Values.cabundles.enabled) -}}
 {{- fail "policy.enabled=true needs cabundles.enabled: the policies fill in what caject publishes" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* One caject is enough for a cluster, and its CRD belongs to one release. With helm template the cluster is not asked. */}}
+{{- define "caject.checkRelease" -}}
+{{- if and .Values.cabundles.enabled .Values.crds.enabled -}}
+{{- $owner := (lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" "cabundles.caject.io" | default dict).metadata | default dict -}}
+{{- $name := dig "annotations" "meta.helm.sh/release-name" "" $owner -}}
+{{- $namespace := dig "annotations" "meta.helm.sh/release-namespace" "" $owner -}}
+{{- if and $name (or (ne $name .Release.Name) (ne $namespace .Release.Namespace)) -}}
+{{- fail (printf "caject is in this cluster already, as release %s in namespace %s, and one serves all namespaces: upgrade that one, or uninstall it first" $name $namespace) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
