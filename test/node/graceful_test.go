@@ -85,13 +85,7 @@ func TestNoCallFails(t *testing.T) {
 			}
 		})
 	}
-	if _, err := cluster.census.Result(); err != nil {
-		t.Error(err)
-	}
-	cluster.quiet(t)
-	if err := cluster.upgrade(ctx); err != nil {
-		t.Fatal(err)
-	}
+	cluster.end(t)
 	if err := table.Flush(); err != nil {
 		t.Fatal(err)
 	}

@@ -105,6 +105,18 @@ func (r *rig) quiet(t *testing.T) {
 	t.Log(silence)
 }
 
+// end ends a test after which nothing may be lost, and caject must be silent. It leaves the chart as it is by default.
+func (r *rig) end(t *testing.T) {
+	t.Helper()
+	if _, err := r.census.Result(); err != nil {
+		t.Error(err)
+	}
+	r.quiet(t)
+	if err := r.upgrade(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // logUsage logs what a pod takes, by its cgroup.
 func (r *rig) logUsage(ctx context.Context, t *testing.T, one pod) {
 	t.Helper()
