@@ -132,6 +132,7 @@ func TestRoles(t *testing.T) {
 		"metrics for some": {[]string{"metrics.secure=true"}, slices.Concat(sources, targets, published, own, []string{
 			"everywhere: authentication.k8s.io/tokenreviews: create",
 			"everywhere: authorization.k8s.io/subjectaccessreviews: create",
+			"for scrapers: /metrics: get",
 			"in ns: secrets release-caject-metrics-ca: create,get,patch,update",
 		})},
 	}

@@ -13,7 +13,7 @@ import (
 
 // Rights returns what the ClusterRoles and Roles in rendered, some YAML documents, allow, sorted, one resource a line:
 // where, what, and the verbs, such as "everywhere: secrets: get" or "in ns: secrets name: get,update". What a ClusterRole allows to those who
-// may view is "for viewers".
+// may view is "for viewers", and to those who scrape metrics "for scrapers".
 func Rights(rendered string) ([]string, error) {
 	var lines []string
 	documents := yaml.NewYAMLOrJSONDecoder(strings.NewReader(rendered), 4096)
@@ -29,8 +29,11 @@ func Rights(rendered string) ([]string, error) {
 		case "Role":
 			where = "in " + role.Namespace
 		case "ClusterRole":
-			if role.Labels["rbac.authorization.k8s.io/aggregate-to-view"] == "true" {
+			switch {
+			case role.Labels["rbac.authorization.k8s.io/aggregate-to-view"] == "true":
 				where = "for viewers"
+			case strings.HasSuffix(role.Name, "-metrics-reader"):
+				where = "for scrapers"
 			}
 		default:
 			continue
