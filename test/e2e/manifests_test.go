@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/caject/caject/test/playground"
 )
@@ -19,7 +20,6 @@ import (
 func TestPlainManifestsAreApplied(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	manifests := makeManifests(t)
 	control, err := playground.StartControlPlane(projectRoot(t), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -29,6 +29,11 @@ func TestPlainManifestsAreApplied(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	server, err := kubernetes.NewForConfigOrDie(control.Config).Discovery().ServerVersion()
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifests := makeManifests(t, "KUBE_VERSION="+strings.TrimPrefix(server.GitVersion, "v"))
 	for _, way := range [][]string{{"apply", "-f", manifests}, {"apply", "--server-side", "--force-conflicts", "-f", manifests}} {
 		first, err := control.Kubectl(ctx, "", way...)
 		if err != nil || strings.Contains(first.Stderr, "Warning") {
