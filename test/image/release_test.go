@@ -119,7 +119,7 @@ func hasItsProgram(t *testing.T, dist, arch string) {
 	if arch != runtime.GOARCH {
 		return
 	}
-	if out, err := exec.CommandContext(t.Context(), program, "version").Output(); err != nil || !strings.HasPrefix(string(out), "caject v1.2.3 ") {
+	if out, err := exec.CommandContext(t.Context(), program, "version").Output(); err != nil || !strings.HasPrefix(string(out), "caject version v1.2.3 ") {
 		t.Errorf("%q, %v", out, err)
 	}
 }
