@@ -150,7 +150,7 @@ func (r *rig) rotate(ctx context.Context) error {
 
 // upgrade sets values of the chart, all others being the defaults, and returns once that is rolled out.
 func (r *rig) upgrade(ctx context.Context, values ...string) error {
-	args := []string{"upgrade", "--install", "caject", r.chart(), "--namespace", playground.Namespace, "--wait", "--timeout", patience.String()}
+	args := []string{"upgrade", "--install", "--reset-values", "caject", r.chart(), "--namespace", playground.Namespace, "--wait", "--timeout", patience.String()}
 	for _, value := range values {
 		args = append(args, "--set", value)
 	}

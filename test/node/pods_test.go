@@ -49,7 +49,7 @@ func (r *rig) pods(ctx context.Context) ([]pod, error) {
 func (r *rig) settled(ctx context.Context, replicas int) error {
 	if err := r.until(ctx, "caject's pods are ready", func(ctx context.Context) error {
 		var list corev1.PodList
-		if err := r.client.List(ctx, &list, client.InNamespace(playground.Namespace)); err != nil {
+		if err := r.client.List(ctx, &list, client.InNamespace(playground.Namespace), client.MatchingLabels{"app.kubernetes.io/name": "caject"}); err != nil {
 			return err
 		}
 		for _, one := range list.Items {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -18,18 +19,20 @@ func TestHelmTest(t *testing.T) {
 	}{
 		{nil, true, []string{"MutatingWebhookConfiguration: injected", "CustomResourceDefinition: injected", "APIService: injected"}},
 		{[]string{"policy.enabled=false"}, true, []string{"CustomResourceDefinition: injected", "APIService: injected"}},
-		{[]string{"policy.enabled=false", "replicaCount=0"}, false, []string{"neither caject nor a policy has answered"}},
+		{[]string{"policy.enabled=false"}, false, []string{"neither caject nor a policy has answered"}},
 	} {
-		args := []string{"upgrade", "caject", cluster.chart(), "--namespace", playground.Namespace, "--wait", "--timeout", patience.String()}
-		for _, value := range test.values {
-			args = append(args, "--set", value)
-		}
-		if _, err := cluster.Helm(ctx, args...); err != nil {
+		if err := cluster.upgrade(ctx, test.values...); err != nil {
 			t.Fatal(err)
 		}
-		if !test.well { // a pod that is to end goes on answering for a while
-			if _, err := cluster.Kubectl(ctx, "", "--namespace", playground.Namespace, "wait", "--for=delete", "pod", "--selector", selector, "--timeout", patience.String()); err != nil {
-				t.Fatal(err)
+		if !test.well {
+			namespaced := []string{"--namespace", playground.Namespace}
+			// A pod that is to end goes on answering for a while.
+			for _, args := range [][]string{
+				{"scale", "deployment/caject", "--replicas=0"}, {"wait", "--for=delete", "pod", "--selector", selector, "--timeout", patience.String()},
+			} {
+				if _, err := cluster.Kubectl(ctx, "", append(namespaced, args...)...); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 		_, err := cluster.Helm(ctx, "test", "caject", "--namespace", playground.Namespace, "--timeout", patience.String())
@@ -54,7 +57,7 @@ func TestHelmTest(t *testing.T) {
 	if _, err := cluster.Kubectl(ctx, "", "--namespace", playground.Namespace, "delete", "pod", "caject-selftest"); err != nil {
 		t.Error(err)
 	}
-	if err := cluster.upgrade(ctx); err != nil {
+	if err := errors.Join(cluster.scale(ctx, 2), cluster.upgrade(ctx)); err != nil {
 		t.Fatal(err)
 	}
 }
