@@ -22,7 +22,7 @@ help: ## Show this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: build assets ## Show caject at work on a real API server, with measured times. Leaves nothing running.
+demo: build $(if $(wildcard bin/node/kubelet),nodeparts,assets) ## Show caject at work on a real API server, with measured times. Leaves nothing running.
 	@cd test && go build -o ../bin/demo ./cmd/demo
 	@bin/demo
 

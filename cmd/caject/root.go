@@ -38,7 +38,7 @@ annotation names, and never lists or watches Secrets.
 
 It takes the flags and the configuration file of cert-manager's cainjector. Started with those alone, without
 --ca-secret, it serves no admission and fills everything right after it was written.`
-	// No template of ours for what --version prints: with text/template the linker keeps each method of each type, a third of the binary.
+	// No template of ours for what --version prints: with text/template the linker keeps each method of each type, a quarter of the binary.
 	root.Version = versionString()
 	root.Flags().Bool("version", false, "Print the version, and do nothing else.")
 	root.SilenceUsage = true

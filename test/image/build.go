@@ -166,6 +166,15 @@ func measure(image v1.Image, path, arch string) (platform, error) {
 	return one, nil
 }
 
+// pack builds the image for each architecture, and writes it in a tar at archive. name is what an import calls it. Files are put into dir.
+func pack(ctx context.Context, architectures []string, dir string, s source, name, archive string) (v1.ImageIndex, []platform, error) {
+	index, built, err := build(ctx, architectures, dir, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	return index, built, writeArchive(index, name, filepath.Join(dir, "layout"), archive)
+}
+
 // writeArchive writes index as an OCI layout, to be made at dir, in a tar at path. name is what an import calls it.
 func writeArchive(index v1.ImageIndex, name, dir, path string) error {
 	written, err := layout.Write(dir, empty.Index)

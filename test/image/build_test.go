@@ -33,12 +33,9 @@ func built(t *testing.T, project string) (v1.ImageIndex, []platform) {
 	dir := t.TempDir()
 	s := testSource
 	s.root = project
-	index, platforms, err := build(t.Context(), []string{"amd64", "arm64"}, dir, s)
-	if err != nil {
-		t.Fatal(err)
-	}
 	archive := filepath.Join(dir, "image.tar")
-	if err := writeArchive(index, "registry.example.com/caject:v1.2.3", filepath.Join(dir, "layout"), archive); err != nil {
+	_, platforms, err := pack(t.Context(), []string{"amd64", "arm64"}, dir, s, "registry.example.com/caject:v1.2.3", archive)
+	if err != nil {
 		t.Fatal(err)
 	}
 	unpacked := filepath.Join(dir, "unpacked")

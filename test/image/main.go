@@ -64,11 +64,8 @@ func run(ctx context.Context, s source, architectures []string, archive, name st
 		return err
 	}
 	defer os.RemoveAll(dir)
-	index, built, err := build(ctx, architectures, dir, s)
+	index, built, err := pack(ctx, architectures, dir, s, name, archive)
 	if err != nil {
-		return err
-	}
-	if err := writeArchive(index, name, filepath.Join(dir, "layout"), archive); err != nil {
 		return err
 	}
 	if err := printPlatforms(os.Stdout, index, built); err != nil {

@@ -53,11 +53,8 @@ func release(ctx context.Context, s source, c chart, dist string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	index, built, err := build(ctx, architectures, dir, s)
+	index, built, err := pack(ctx, architectures, dir, s, defaultRepository+":"+s.version, imageArchive(dist, s.version))
 	if err != nil {
-		return err
-	}
-	if err := writeArchive(index, defaultRepository+":"+s.version, filepath.Join(dir, "layout"), imageArchive(dist, s.version)); err != nil {
 		return err
 	}
 	for _, arch := range architectures {

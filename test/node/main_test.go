@@ -109,7 +109,7 @@ func newRig(ctx context.Context, node *Node) (*rig, error) {
 		}
 	}
 	began := time.Now()
-	if _, err := r.Helm(ctx, "install", "caject", r.chart(), "--namespace", playground.Namespace, "--wait", "--timeout", patience.String()); err != nil {
+	if err := r.Install(ctx); err != nil {
 		return nil, errors.Join(err, r.described(ctx))
 	}
 	fmt.Printf("helm install --wait took %.1f s.\n", time.Since(began).Seconds())

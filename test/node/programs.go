@@ -135,6 +135,13 @@ func (n *Node) PowerOn(ctx context.Context) error {
 	return n.run(ctx)
 }
 
+// Install installs the chart as it is, and returns once caject's pods are ready.
+func (n *Node) Install(ctx context.Context) error {
+	_, err := n.Helm(ctx, "install", "caject", filepath.Join(n.Root, "charts", "caject"),
+		"--namespace", playground.Namespace, "--create-namespace", "--wait", "--timeout", patience.String())
+	return err
+}
+
 // Stop ends the API server and etcd. The rest ends with the namespaces.
 func (n *Node) Stop() error { return errors.Join(n.KillAPIServer(), n.ControlPlane.Stop()) }
 

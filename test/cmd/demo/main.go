@@ -179,39 +179,6 @@ func (d *demo) rotate(ctx context.Context) error {
 	return nil
 }
 
-// freeze stops caject, and does what an upgrade does whose manifest carries a placeholder.
-func (d *demo) freeze(ctx context.Context) error {
-	switch policies, err := playground.ServesPolicies(d.control.Config); {
-	case err != nil:
-		return err
-	case !policies:
-		return d.reset(ctx)
-	}
-	d.chapter("caject is frozen (SIGSTOP), and an upgrade resets the caBundles to the placeholder Cg==:")
-	if err := d.published(ctx); err != nil {
-		return err
-	}
-	if err := d.caject.Signal(syscall.SIGSTOP); err != nil {
-		return err
-	}
-	defer func() { _ = d.caject.Signal(syscall.SIGCONT) }()
-	d.last = time.Now()
-	for _, target := range d.targets[2:] {
-		if err := d.client.Get(ctx, client.ObjectKeyFromObject(target), target); err != nil {
-			return err
-		}
-		playground.SetCABundles(target, []byte("\n"))
-		if err := d.client.Update(ctx, target); err != nil {
-			return err
-		}
-		if !filled(target, d.ca) {
-			return fmt.Errorf("the API server's answer for %s does not hold both CAs", name(target))
-		}
-		d.line(name(target) + ": both CAs are in the API server's answer; an admission policy has filled them in")
-	}
-	return nil
-}
-
 // published waits until the API server, if it evaluates policies, fills from the bundle that caject has published.
 func (d *demo) published(ctx context.Context) error {
 	if policies, err := playground.ServesPolicies(d.control.Config); err != nil || !policies {

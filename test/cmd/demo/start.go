@@ -62,7 +62,7 @@ func (d *demo) startPods(ctx context.Context, root, dir string) (stop func() err
 		return nil, errors.Join(err, n.CutPower())
 	}
 	d.line("started a Kubernetes node: etcd, kube-apiserver, controller manager, scheduler, kubelet, kube-proxy, containerd")
-	if _, err := n.Helm(ctx, "install", "caject", filepath.Join(root, "charts", "caject"), "--namespace", playground.Namespace, "--create-namespace", "--wait"); err != nil {
+	if err := n.Install(ctx); err != nil {
 		return nil, errors.Join(err, n.CutPower())
 	}
 	d.caject = pods{n}

@@ -28,8 +28,7 @@ func serveNode(ctx context.Context, root string, f files) (err error) {
 	if err := n.Open(f.path("kubeconfig")); err != nil {
 		return err
 	}
-	if _, err := n.Helm(ctx, "install", "caject", filepath.Join(root, "charts", "caject"),
-		"--namespace", playground.Namespace, "--create-namespace", "--wait"); err != nil {
+	if err := n.Install(ctx); err != nil {
 		return err
 	}
 	return f.serve(ctx, fmt.Sprintf(`A node is up, with caject as pods. What its programs log is in .run/node.
