@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/caject/caject/test/node"
 	"github.com/caject/caject/test/playground"
@@ -66,6 +67,10 @@ func (d *demo) startPods(ctx context.Context, root, dir string) (stop func() err
 		return nil, errors.Join(err, n.CutPower())
 	}
 	d.caject = pods{n}
+	// kube-proxy learns of pods a little after those who wait for them.
+	if err := playground.Sleep(ctx, 2*time.Second); err != nil {
+		return nil, errors.Join(err, n.CutPower())
+	}
 	d.line("helm install caject charts/caject --wait: two pods are ready")
 	return n.CutPower, nil
 }
