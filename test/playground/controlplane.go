@@ -8,9 +8,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -80,7 +82,15 @@ func StartControlPlane(root, dir string, configure ...func(*envtest.APIServer)) 
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, err
 	}
-	env.ControlPlane.Etcd = &envtest.Etcd{DataDir: data}
+	var port, secure int
+	err := FreePorts(&port, &secure)
+	if err != nil {
+		return nil, err
+	}
+	if env.ControlPlane.Etcd, err = newEtcd(data, &url.URL{Scheme: "http", Host: loopback(port)}); err != nil {
+		return nil, err
+	}
+	apiServer.SecureServing.Address, apiServer.SecureServing.Port = "127.0.0.1", strconv.Itoa(secure)
 	apiServerLog, err := os.Create(filepath.Join(dir, "kube-apiserver.log"))
 	if err != nil {
 		return nil, err
@@ -98,6 +108,17 @@ func StartControlPlane(root, dir string, configure ...func(*envtest.APIServer)) 
 		return nil, errors.Join(err, env.Stop())
 	}
 	return c, nil
+}
+
+// newEtcd returns an etcd that is not started, with data in a folder, to serve at a URL.
+func newEtcd(data string, at *url.URL) (*envtest.Etcd, error) {
+	var peer int
+	if err := FreePorts(&peer); err != nil {
+		return nil, err
+	}
+	etcd := &envtest.Etcd{DataDir: data, URL: at}
+	etcd.Configure().Set("listen-peer-urls", "http://"+loopback(peer))
+	return etcd, nil
 }
 
 // Configure changes how kube-apiserver starts from the next time on.

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
 // KillAPIServer ends kube-apiserver as a power cut would, and leaves etcd. (Asked to end, it waits for a minute for
@@ -31,10 +29,13 @@ func (c *ControlPlane) KillEtcd() error {
 func (c *ControlPlane) StartEtcd() error {
 	before := c.env.ControlPlane.Etcd
 	// One that has run would add the arguments of its first start, its port among peers included.
-	c.env.ControlPlane.Etcd = &envtest.Etcd{
-		DataDir: before.DataDir, URL: before.URL, Path: before.Path, StartTimeout: before.StartTimeout, StopTimeout: before.StopTimeout,
+	etcd, err := newEtcd(before.DataDir, before.URL)
+	if err != nil {
+		return err
 	}
-	return c.env.ControlPlane.Etcd.Start()
+	etcd.Path, etcd.StartTimeout, etcd.StopTimeout = before.Path, before.StartTimeout, before.StopTimeout
+	c.env.ControlPlane.Etcd = etcd
+	return etcd.Start()
 }
 
 // kill ends the process that has arg among its arguments, and returns once stop, envtest's, knows that it has ended.

@@ -3,7 +3,6 @@ package playground
 import (
 	"context"
 	"fmt"
-	"net"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -146,17 +145,4 @@ func RedirectKubeconfig(from, to, server string, ca []byte) error {
 		cluster.Server, cluster.CertificateAuthorityData = server, ca
 	}
 	return clientcmd.WriteToFile(*config, to)
-}
-
-// FreePorts sets each of ports to a port that is free on loopback now.
-func FreePorts(ports ...*int) error {
-	for _, port := range ports {
-		listener, err := net.Listen("tcp", "localhost:0")
-		if err != nil {
-			return err
-		}
-		defer listener.Close() // only at the end, so that all differ
-		*port = listener.Addr().(*net.TCPAddr).Port
-	}
-	return nil
 }
