@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tidwall/gjson"
 	"gomodules.xyz/jsonpatch/v2"
@@ -21,6 +22,8 @@ type Object struct {
 	Generation int64
 	// Annotations holds only those that ask for injection, or were meant to: see MisspeltAnnotation.
 	Annotations map[string]string
+	// Created is when the object was created; zero if it was not yet.
+	Created time.Time
 	// Deleting is true once the object has a deletionTimestamp.
 	Deleting bool
 	// Fields are the places for a caBundle; empty if NotInjectable.
@@ -55,11 +58,17 @@ func ParseObject(kind Kind, raw []byte) Object {
 		Annotations: annotationsOf(metadata, func(key string) bool {
 			return DecidesInjection(key) || misspeltSource.MatchString(key)
 		}),
+		Created:  created(metadata),
 		Deleting: metadata.Get("deletionTimestamp").Type == gjson.String,
 		Size:     len(raw),
 	}
 	object.Fields, object.NotInjectable = kind.row().read(raw)
 	return object
+}
+
+func created(metadata gjson.Result) time.Time {
+	at, _ := time.Parse(time.RFC3339, metadata.Get("creationTimestamp").String()) // the zero value, if it is none
+	return at
 }
 
 // annotationsOf returns the wanted annotations in the JSON of an object's metadata. Only their values are unescaped:
@@ -140,6 +149,13 @@ func (o Object) NotInjectableProblem() *Problem {
 		Reason: NotInjectable,
 		Detail: fmt.Sprintf("%s cannot take a caBundle: %s", o.Target, o.NotInjectable),
 	}
+}
+
+// Asks reports whether o asks for injection, or was meant to: see MisspeltAnnotation.
+func (o Object) Asks() bool {
+	_, annotated, _ := ReferenceOf(o.Annotations)
+	misspelt, _ := MisspeltAnnotation(o.Annotations)
+	return annotated || misspelt != ""
 }
 
 // HoldsNone reports whether no field that patch changes holds a certificate.

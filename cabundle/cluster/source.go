@@ -31,13 +31,21 @@ type Sources struct {
 	client      client.Reader
 	scope       cabundle.Scope
 	apiServerCA func() ([]byte, error)
+	who         string // reads, as messages name them
 }
 
 // NewSources returns Sources that GETs through c, which must not be backed by a cache: that would start to list and watch
 // Secrets. A source out of scope is refused without a GET. apiServerCA returns the API server's CA in PEM; it is called at each
 // read, so that it follows a change of the file.
 func NewSources(c client.Reader, scope cabundle.Scope, apiServerCA func() ([]byte, error)) *Sources {
-	return &Sources{client: c, scope: scope, apiServerCA: apiServerCA}
+	return &Sources{client: c, scope: scope, apiServerCA: apiServerCA, who: "caject"}
+}
+
+// As returns s with another name of who reads, for messages such as "caject may not read Secret a/b".
+func (s *Sources) As(who string) *Sources {
+	as := *s
+	as.who = who
+	return &as
 }
 
 // Read reads the certificates that ref names. The Problem in the result has a reason that begins with Source; one that is an
@@ -93,7 +101,7 @@ func (s *Sources) readSecret(ctx context.Context, namespace, name string, allows
 	var secret corev1.Secret
 	err := s.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &secret, &client.GetOptions{Raw: freshness.Options()})
 	if err != nil {
-		return cabundle.Reading{Problem: readProblem(ctx, object, err)}
+		return cabundle.Reading{Problem: s.readProblem(ctx, object, err)}
 	}
 	reading := cabundle.Reading{
 		Version:      Version(&secret),
@@ -128,7 +136,7 @@ func (s *Sources) readCertificate(ctx context.Context, ref cabundle.Reference, f
 	certificate.SetGroupVersionKind(CertificateKind)
 	err := s.client.Get(ctx, types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}, certificate, &client.GetOptions{Raw: freshness.Options()})
 	if err != nil {
-		problem := readProblem(ctx, object, err)
+		problem := s.readProblem(ctx, object, err)
 		if apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) {
 			problem.Detail = object + " cannot be read: the cluster has no cert-manager.io/v1"
 			problem.Remedy = "install cert-manager's CRDs, or name a Secret with " + cabundle.InjectCAFromSecretAnnotation
@@ -194,7 +202,7 @@ func in(object string, problem *cabundle.Problem) *cabundle.Problem {
 
 // readProblem turns the error of a GET into a Problem. Whatever is not a clear word of the API server about the object
 // is an Outage.
-func readProblem(ctx context.Context, object string, err error) *cabundle.Problem {
+func (s *Sources) readProblem(ctx context.Context, object string, err error) *cabundle.Problem {
 	switch {
 	case apierrors.IsNotFound(err):
 		return &cabundle.Problem{
@@ -205,7 +213,7 @@ func readProblem(ctx context.Context, object string, err error) *cabundle.Proble
 	case apierrors.IsForbidden(err):
 		return &cabundle.Problem{
 			Reason: cabundle.SourceForbidden,
-			Detail: "caject may not read " + object,
+			Detail: s.who + " may not read " + object,
 			Remedy: "let its role get it",
 		}
 	case errors.Is(ctx.Err(), context.DeadlineExceeded) || errors.Is(err, context.DeadlineExceeded):

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/caject/caject/cabundle/survey"
+)
+
+// statusCommand shows each annotated object beside its source.
+type statusCommand struct {
+	*plugin
+	selection survey.Selection
+	states    []string
+	output    string
+	watch     bool
+	wait      bool
+	timeout   time.Duration
+	interval  time.Duration
+}
+
+func newStatusCommand(p *plugin) *cobra.Command {
+	s := &statusCommand{plugin: p}
+	command := &cobra.Command{
+		Use:   "status [KIND[/NAME]...]",
+		Short: "Show each annotated object, whether it holds its caBundle, and why not",
+		Long: `Show each object that asks for a caBundle: its source, its state, when its first CA expires, and what is wrong.
+
+States: ` + strings.Join(stateNames(), ", ") + `.
+
+--namespace names the namespace of the sources. Exit code 1 if an object is not right.`,
+		Example: `  # All of the cluster.
+  kubectl caject status
+
+  # After an install: until all webhooks of a chart are filled, two minutes at most.
+  kubectl caject status --wait --namespace my-operator
+
+  # One object, with all that is known.
+  kubectl caject status validatingwebhookconfiguration/my-operator --output yaml
+
+  # What is not right, for a script.
+  kubectl caject status --state Refused,Pending --output name`,
+		RunE: func(cmd *cobra.Command, args []string) error { return s.run(cmd.Context(), args) },
+	}
+	flags := command.Flags()
+	flags.StringVarP(&s.output, "output", "o", "", "wide, json, yaml or name. Without it: a table, and below it what is wrong.")
+	flags.StringSliceVar(&s.states, "state", nil, "Show objects in these states alone.")
+	flags.BoolVarP(&s.watch, "watch", "w", false, "Go on, and print what changes, until interrupted.")
+	flags.BoolVar(&s.wait, "wait", false, "Wait until all that is selected is right.")
+	flags.DurationVar(&s.timeout, "timeout", 2*time.Minute, "How long to wait.")
+	flags.DurationVar(&s.interval, "interval", 2*time.Second, "How often to look, with --watch and --wait.")
+	command.MarkFlagsMutuallyExclusive("watch", "wait")
+	return command
+}
+
+func stateNames() []string {
+	var names []string
+	for _, state := range survey.States() {
+		names = append(names, string(state))
+	}
+	return names
+}
+
+func (s *statusCommand) run(ctx context.Context, args []string) error {
+	if err := s.complete(args); err != nil {
+		return err
+	}
+	reader, err := s.reader()
+	if err != nil {
+		return err
+	}
+	if s.watch || s.wait {
+		return s.follow(ctx, reader)
+	}
+	found, err := reader.Read(ctx, s.selection)
+	if err != nil {
+		return err
+	}
+	if err := s.print(found); err != nil {
+		return err
+	}
+	if !found.Right() {
+		return errNotRight
+	}
+	return nil
+}
+
+// complete checks arguments and flags.
+func (s *statusCommand) complete(args []string) (err error) {
+	if s.selection, err = survey.ParseSelection(args); err != nil {
+		return err
+	}
+	if !slices.Contains([]string{"", "wide", "json", "yaml", "name"}, s.output) {
+		return fmt.Errorf("--output: %q is none of wide, json, yaml, name", s.output)
+	}
+	if s.interval < 100*time.Millisecond {
+		return fmt.Errorf("--interval: %s is too short: 100ms at least", s.interval)
+	}
+	if s.timeout <= 0 {
+		return fmt.Errorf("--timeout: %s is not in the future", s.timeout)
+	}
+	for _, name := range s.states {
+		at := slices.IndexFunc(survey.States(), func(state survey.State) bool { return strings.EqualFold(string(state), name) })
+		if at < 0 {
+			return fmt.Errorf("--state: %q is none of %s", name, strings.Join(stateNames(), ", "))
+		}
+		s.selection.States = append(s.selection.States, survey.States()[at])
+	}
+	s.selection.Namespace = *s.config.Namespace
+	return nil
+}
