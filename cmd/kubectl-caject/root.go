@@ -62,8 +62,10 @@ Exit code 0: all is right. 1: something is not. 2: it could not be told.`,
 	root.SetIn(streams.In)
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
+	*p.config.Timeout = "30s" // kubectl waits for ever
 	p.config.AddFlags(root.PersistentFlags())
 	root.AddCommand(newStatusCommand(p))
+	addCompletion(root)
 	return root
 }
 

@@ -24,6 +24,9 @@ type statusCommand struct {
 	interval  time.Duration
 }
 
+// statusOutputs are the forms of output beside the table.
+var statusOutputs = []string{"wide", "json", "yaml", "name"}
+
 func newStatusCommand(p *plugin) *cobra.Command {
 	s := &statusCommand{plugin: p}
 	command := &cobra.Command{
@@ -45,7 +48,8 @@ States: ` + strings.Join(stateNames(), ", ") + `.
 
   # What is not right, for a script.
   kubectl caject status --state Refused,Pending --output name`,
-		RunE: func(cmd *cobra.Command, args []string) error { return s.run(cmd.Context(), args) },
+		ValidArgsFunction: p.completeTargets,
+		RunE:              func(cmd *cobra.Command, args []string) error { return s.run(cmd.Context(), args) },
 	}
 	flags := command.Flags()
 	flags.StringVarP(&s.output, "output", "o", "", "wide, json, yaml or name. Without it: a table, and below it what is wrong.")
@@ -55,6 +59,8 @@ States: ` + strings.Join(stateNames(), ", ") + `.
 	flags.DurationVar(&s.timeout, "timeout", 2*time.Minute, "How long to wait.")
 	flags.DurationVar(&s.interval, "interval", 2*time.Second, "How often to look, with --watch and --wait.")
 	command.MarkFlagsMutuallyExclusive("watch", "wait")
+	completeWith(command, "output", statusOutputs...)
+	completeWith(command, "state", stateNames()...)
 	return command
 }
 
@@ -95,8 +101,8 @@ func (s *statusCommand) complete(args []string) (err error) {
 	if s.selection, err = survey.ParseSelection(args); err != nil {
 		return err
 	}
-	if !slices.Contains([]string{"", "wide", "json", "yaml", "name"}, s.output) {
-		return fmt.Errorf("--output: %q is none of wide, json, yaml, name", s.output)
+	if !slices.Contains(append(statusOutputs, ""), s.output) {
+		return fmt.Errorf("--output: %q is none of %s", s.output, strings.Join(statusOutputs, ", "))
 	}
 	if s.interval < 100*time.Millisecond {
 		return fmt.Errorf("--interval: %s is too short: 100ms at least", s.interval)
