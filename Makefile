@@ -30,7 +30,7 @@ demo: build $(if $(wildcard bin/node/kubelet),nodeparts,assets) ## Show caject a
 test: $(if $(K8S),test-versions,test-all) ## Run all tests, with the race detector: unit, end-to-end on the real API server, and side by side with cert-manager's cainjector. K8S='1.30 1.36': the end-to-end tests on these versions of Kubernetes; SHORT=yes: some of them.
 
 .PHONY: test-all
-test-all: assets oldest clients bin/prometheus bin/gotestsum
+test-all: assets oldest clients bin/krew bin/prometheus bin/gotestsum
 	@bin/gotestsum --format pkgname --format-hide-empty-pkg -- -race ./...
 	@cd test && ../bin/gotestsum --format testname --format-hide-empty-pkg -- -race -count=1 -p 1 -parallel 4 -timeout 30m $$(go list ./... | grep -v /test/node$$)
 	@cd test/oracle && ../../bin/gotestsum --format standard-verbose -- -race -count=1 -parallel 4 -timeout 30m ./...
@@ -164,8 +164,9 @@ bin/gotestsum: test/tools/go.mod test/tools/go.sum
 	@cd test/tools && go build -o ../../bin/gotestsum gotest.tools/gotestsum
 
 .PHONY: build
-build: ## Build bin/caject.
+build: ## Build bin/caject and bin/kubectl-caject.
 	@$(BUILD) -ldflags '$(LDFLAGS)' -o bin/caject ./cmd/caject
+	@$(BUILD) -ldflags '$(LDFLAGS)' -o bin/kubectl-caject ./cmd/kubectl-caject
 
 .PHONY: image
 image: ## Build the image for amd64 and arm64 into bin/caject-image.tar, an OCI archive, without a container engine.
@@ -229,6 +230,9 @@ clients: bin/helm3 bin/flux bin/argocd ## Build Helm 3, and what Flux and Argo C
 # Each in a module of its own: they want other versions of Kubernetes' libraries than caject does, and than each other.
 bin/helm3: test/clients/helm3/go.mod test/clients/helm3/go.sum
 	@cd test/clients/helm3 && go build -trimpath -ldflags '-s -w' -o ../../../bin/helm3 helm.sh/helm/v3/cmd/helm
+
+bin/krew: test/clients/krew/go.mod test/clients/krew/go.sum
+	@cd test/clients/krew && go build -trimpath -ldflags '-s -w' -o ../../../bin/krew sigs.k8s.io/krew/cmd/krew
 
 bin/flux: $(wildcard test/clients/flux/*)
 	@cd test/clients/flux && go build -trimpath -ldflags '-s -w' -o ../../../bin/flux .

@@ -41,7 +41,7 @@ func build(ctx context.Context, architectures []string, dir string, s source) (v
 		path := s.program
 		if path == "" {
 			path = binaryPath(dir, arch)
-			if err := compile(ctx, s.root, path, arch, s.version); err != nil {
+			if err := compile(ctx, s.root, path, "linux", arch, s.version, "caject"); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -64,13 +64,13 @@ func build(ctx context.Context, architectures []string, dir string, s source) (v
 // binaryPath is where build puts caject for an architecture.
 func binaryPath(dir, arch string) string { return filepath.Join(dir, "caject-"+arch) }
 
-// compile builds caject as the Makefile and the Dockerfile do, but without what a repository says of itself: that is in the labels.
-func compile(ctx context.Context, root, path, arch, version string) error {
-	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.version="+version, "-o", path, "./cmd/caject")
+// compile builds a command of the project as the Makefile and the Dockerfile do, but without what a repository says of itself: that is in the labels.
+func compile(ctx context.Context, root, path, goos, arch, version, name string) error {
+	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.version="+version, "-o", path, "./cmd/"+name)
 	command.Dir = root
-	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOFLAGS=")
+	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+goos, "GOARCH="+arch, "GOFLAGS=")
 	if out, err := command.CombinedOutput(); err != nil {
-		return fmt.Errorf("build caject for %s: %w\n%s", arch, err, out)
+		return fmt.Errorf("build %s for %s/%s: %w\n%s", name, goos, arch, err, out)
 	}
 	return nil
 }

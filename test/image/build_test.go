@@ -177,7 +177,7 @@ func TestTheProgramSaysItsVersion(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "caject")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
-	if err := compile(ctx, root, path, runtime.GOARCH, "v1.2.3"); err != nil {
+	if err := compile(ctx, root, path, "linux", runtime.GOARCH, "v1.2.3", "caject"); err != nil {
 		t.Fatal(err)
 	}
 	out, err := exec.CommandContext(ctx, path, "--version").Output()

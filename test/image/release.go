@@ -36,12 +36,12 @@ func releaseCommand(ctx context.Context, args []string) error {
 	if err := s.describe(ctx); err != nil {
 		return err
 	}
-	return release(ctx, s, c, *dist)
+	return release(ctx, s, c, pluginPlatforms, *dist)
 }
 
 // release builds into dist: an archive of the program and its bill of materials for each architecture, the image, the chart, the manifests,
-// and checksums of them all.
-func release(ctx context.Context, s source, c chart, dist string) error {
+// kubectl caject for each of plugins (GOOS/GOARCH), and checksums of them all.
+func release(ctx context.Context, s source, c chart, plugins []string, dist string) error {
 	if err := os.RemoveAll(dist); err != nil {
 		return err
 	}
@@ -59,12 +59,15 @@ func release(ctx context.Context, s source, c chart, dist string) error {
 	}
 	for _, arch := range architectures {
 		base := filepath.Join(dist, fmt.Sprintf("caject-%s-linux-%s", s.version, arch))
-		if err := writeProgram(base+".tar.gz", binaryPath(dir, arch), s); err != nil {
+		if err := writeProgram(base+".tar.gz", "caject", binaryPath(dir, arch), s); err != nil {
 			return err
 		}
 		if err := writeBill(base+".cdx.json", binaryPath(dir, arch), s); err != nil {
 			return fmt.Errorf("the bill of materials for %s: %w", arch, err)
 		}
+	}
+	if err := writePlugin(ctx, s, plugins, dir, dist); err != nil {
+		return err
 	}
 	if err := c.pack(ctx, s.version, dist); err != nil {
 		return err
@@ -80,8 +83,8 @@ func imageArchive(dist, version string) string {
 	return filepath.Join(dist, "caject-"+version+"-image.tar")
 }
 
-// writeProgram writes an archive of the program at binary, with what its license asks to go along. The same content gives the same archive.
-func writeProgram(path, binary string, s source) error {
+// writeProgram writes an archive of the program at binary, which is called name in it, with what its license asks to go along. The same content gives the same archive.
+func writeProgram(path, name, binary string, s source) error {
 	file, err := os.Create(path)
 	if err != nil {
 		return err
@@ -92,7 +95,7 @@ func writeProgram(path, binary string, s source) error {
 	for _, one := range []struct {
 		name, from string
 		mode       int64
-	}{{"caject", binary, 0o755}, {"LICENSE", filepath.Join(s.root, "LICENSE"), 0o644}, {"README.md", filepath.Join(s.root, "README.md"), 0o644}} {
+	}{{name, binary, 0o755}, {"LICENSE", filepath.Join(s.root, "LICENSE"), 0o644}, {"README.md", filepath.Join(s.root, "README.md"), 0o644}} {
 		content, err := os.ReadFile(one.from)
 		if err != nil {
 			return err

@@ -40,7 +40,7 @@ func TestARelease(t *testing.T) {
 	s := testSource
 	s.root = root
 	dist := filepath.Join(t.TempDir(), "dist")
-	if err := release(t.Context(), s, testChart(t), dist); err != nil {
+	if err := release(t.Context(), s, testChart(t), []string{runtime.GOOS + "/" + runtime.GOARCH}, dist); err != nil {
 		t.Fatal(err)
 	}
 	t.Run("has these files, and their checksums are right", func(t *testing.T) { hasItsFiles(t, dist) })
@@ -48,6 +48,7 @@ func TestARelease(t *testing.T) {
 		t.Run("has the program for "+arch, func(t *testing.T) { hasItsProgram(t, dist, arch) })
 	}
 	t.Run("names one version everywhere", func(t *testing.T) { namesOneVersion(t, dist) })
+	t.Run("has a plugin that krew installs", func(t *testing.T) { isInstalledByKrew(t, dist) })
 	t.Run("comes back from a registry", func(t *testing.T) { comesBack(t, dist) })
 }
 
@@ -66,6 +67,7 @@ func hasItsFiles(t *testing.T, dist string) {
 		"caject-1.2.3.tgz", "caject-v1.2.3-image.tar", "caject-v1.2.3-kubernetes-1.30.yaml", "caject-v1.2.3-kubernetes-1.36.yaml",
 		"caject-v1.2.3-kubernetes-1.37.yaml", "caject-v1.2.3-linux-amd64.cdx.json", "caject-v1.2.3-linux-amd64.tar.gz",
 		"caject-v1.2.3-linux-arm64.cdx.json", "caject-v1.2.3-linux-arm64.tar.gz",
+		"kubectl-caject-v1.2.3-krew.yaml", "kubectl-caject-v1.2.3-linux-" + runtime.GOARCH + ".cdx.json", "kubectl-caject-v1.2.3-linux-" + runtime.GOARCH + ".tar.gz",
 	}
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Error(diff)
