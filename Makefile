@@ -27,15 +27,33 @@ demo: build $(if $(wildcard bin/node/kubelet),nodeparts,assets) ## Show caject a
 	@bin/demo
 
 .PHONY: test
-test: $(if $(K8S),test-versions,test-all) ## Run all tests, with the race detector: unit, end-to-end on the real API server, and side by side with cert-manager's cainjector. K8S='1.30 1.36': the end-to-end tests on these versions of Kubernetes; SHORT=yes: some of them.
+test: $(if $(K8S),test-versions,test-all) ## Run all tests, with the race detector: unit, end-to-end on the real API server, and side by side with cert-manager's cainjector; test-long has the rest. K8S='1.30 1.36': the end-to-end tests on these versions of Kubernetes; SHORT=yes: some of them.
 
+# Two at a time: most of what they do is wait.
 .PHONY: test-all
-test-all: assets oldest clients bin/krew bin/prometheus bin/gotestsum
+test-all: assets clients bin/krew bin/prometheus bin/gotestsum
+	@$(MAKE) --no-print-directory --jobs=2 test-cluster test-beside
+
+GOTESTSUM := bin/gotestsum --format testname --format-hide-empty-pkg
+# What has targets of its own, and is not run by make test: test-long runs it.
+LONG := bench chaos load matrix policycost soak upgrade
+
+.PHONY: test-cluster
+test-cluster:
+	@cd test && ../$(GOTESTSUM) -- -race -count=1 -p 1 -parallel 4 -timeout 30m \
+	  $$(go list ./... | grep -vE '/test/(node|field|scrape|$(subst $() ,|,$(LONG)))$$')
+
+.PHONY: test-beside
+test-beside:
 	@bin/gotestsum --format pkgname --format-hide-empty-pkg -- -race ./...
-	@cd test && ../bin/gotestsum --format testname --format-hide-empty-pkg -- -race -count=1 -p 1 -parallel 4 -timeout 30m $$(go list ./... | grep -v /test/node$$)
-	@cd test/oracle && ../../bin/gotestsum --format standard-verbose -- -race -count=1 -parallel 4 -timeout 30m ./...
-	@cd test/image && ../../bin/gotestsum --format testname -- -count=1 ./...
-	@cd test/monitoring && ../../bin/gotestsum --format testname -- -count=1 ./...
+	@cd test/image && ../../$(GOTESTSUM) -- -count=1 ./...
+	@cd test/monitoring && ../../$(GOTESTSUM) -- -count=1 ./...
+	@cd test && ../$(GOTESTSUM) -- -race -count=1 -p 1 -parallel 4 -timeout 30m ./field ./scrape
+	@cd test/oracle && ../../$(GOTESTSUM) -- -race -count=1 -parallel 4 -timeout 30m ./...
+
+.PHONY: test-long
+test-long: assets oldest clients bin/gotestsum ## Run the tests that make test leaves out, in their short forms: the matrix, chaos, load, soak, the upgrade of a cluster, and those of the benchmarks.
+	@cd test && ../$(GOTESTSUM) -- -race -count=1 -p 1 -parallel 4 -timeout 60m $(LONG:%=./%)
 
 .PHONY: test-versions
 test-versions: assets $(if $(filter yes,$(SHORT)),,clients) bin/gotestsum
