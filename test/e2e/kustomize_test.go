@@ -52,9 +52,7 @@ func TestKustomizeTakesPlainManifests(t *testing.T) {
 	}
 
 	i.apply(t, kustomize(t, i.manifestsToRun(t, "security"), "commonAnnotations: {team: platform}"), "security")
-	if err := i.run(t, "caject.log").WaitReady(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	getsReady(t, i.run(t, "caject.log"))
 	i.works(t, "kustomize")
 	configuration := playground.NewValidating("kustomize", 1, playground.FromSecret(namespace, "nowhere"))
 	i.create(t, configuration)

@@ -29,9 +29,7 @@ func TestAProxyInBetween(t *testing.T) {
 	i := own(t, append(proxied(proxy.address, "no-proxy.example.com"), "resyncInterval=1s")...)
 	server := i.elsewhere(t)
 	process := i.run(t, "caject.log")
-	if err := process.WaitReady(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	getsReady(t, process)
 	i.works(t, "through")
 	if opened := proxy.opened(); len(opened) != 1 || opened[server] == 0 {
 		t.Errorf("the proxy has been asked for %v, not for %s alone", opened, server)
@@ -66,11 +64,18 @@ func TestTheAPIServerIsInNoProxy(t *testing.T) {
 	t.Parallel()
 	i := own(t, proxied(fmt.Sprintf("127.0.0.1:%d", freePort(t)), `no-proxy.example.com\,0.0.0.0/8`)...)
 	i.elsewhere(t)
-	process := i.run(t, "caject.log")
-	if err := process.WaitReady(t.Context()); err != nil {
+	getsReady(t, i.run(t, "caject.log"))
+	i.works(t, "without")
+}
+
+// getsReady fails the test unless a process gets ready in time: with a wrong way to the API server it never does.
+func getsReady(t *testing.T, process *playground.Process) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	if err := process.WaitReady(ctx); err != nil {
 		t.Fatal(err)
 	}
-	i.works(t, "without")
 }
 
 // proxied are values of the chart.
