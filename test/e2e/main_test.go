@@ -110,6 +110,20 @@ type installation struct {
 }
 
 func install(dir string, values ...string) (*installation, error) {
+	i, err := newCluster(dir)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if i.Installation, err = playground.Install(ctx, i.control, values...); err != nil {
+		return nil, errors.Join(err, i.control.Stop())
+	}
+	return i, nil
+}
+
+// newCluster starts a control plane. Nothing is installed.
+func newCluster(dir string) (*installation, error) {
 	root, err := playground.Root()
 	if err != nil {
 		return nil, err
@@ -119,19 +133,13 @@ func install(dir string, values ...string) (*installation, error) {
 		return nil, err
 	}
 	i := &installation{control: control, warnings: &warnings{}}
-	fail := func(err error) (*installation, error) { return nil, errors.Join(err, control.Stop()) }
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if i.Installation, err = playground.Install(ctx, control, values...); err != nil {
-		return fail(err)
-	}
 	config := rest.CopyConfig(control.Config)
 	config.WarningHandler = i.warnings
-	if i.client, err = playground.NewClient(config); err != nil {
-		return fail(err)
+	if i.client, err = playground.NewClient(config); err == nil {
+		err = i.client.Create(context.Background(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
 	}
-	if err := i.client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}); err != nil {
-		return fail(err)
+	if err != nil {
+		return nil, errors.Join(err, control.Stop())
 	}
 	return i, nil
 }
@@ -140,6 +148,19 @@ func install(dir string, values ...string) (*installation, error) {
 func own(t *testing.T, values ...string) *installation {
 	t.Helper()
 	i, err := install(t.TempDir(), values...)
+	return i.until(t, err)
+}
+
+// bare is a control plane that the test has for itself, without the chart.
+func bare(t *testing.T) *installation {
+	t.Helper()
+	i, err := newCluster(t.TempDir())
+	return i.until(t, err)
+}
+
+// until stops the control plane when the test ends. err is that of its start.
+func (i *installation) until(t *testing.T, err error) *installation {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,10 +3,8 @@ package e2e
 import (
 	"context"
 	"errors"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -19,21 +17,8 @@ import (
 // TestPlainManifestsAreApplied applies what make manifests renders, twice, by both ways of kubectl.
 func TestPlainManifestsAreApplied(t *testing.T) {
 	t.Parallel()
-	ctx := t.Context()
-	control, err := playground.StartControlPlane(projectRoot(t), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := control.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	server, err := kubernetes.NewForConfigOrDie(control.Config).Discovery().ServerVersion()
-	if err != nil {
-		t.Fatal(err)
-	}
-	manifests := makeManifests(t, "KUBE_VERSION="+strings.TrimPrefix(server.GitVersion, "v"))
+	ctx, i := t.Context(), bare(t)
+	control, manifests := i.control, i.manifests(t)
 	for _, way := range [][]string{{"apply", "-f", manifests}, {"apply", "--server-side", "--force-conflicts", "-f", manifests}} {
 		first, err := control.Kubectl(ctx, "", way...)
 		if err != nil || strings.Contains(first.Stderr, "Warning") {
@@ -71,48 +56,16 @@ func versionsOf(t *testing.T, control *playground.ControlPlane, manifests string
 	return lines
 }
 
-// TestKustomizeTakesPlainManifests: in another namespace, too, if they are made for it. See docs/gitops.md for what a namespace: of
-// kustomize's own does.
-func TestKustomizeTakesPlainManifests(t *testing.T) {
-	t.Parallel()
-	manifests := makeManifests(t, "NAMESPACE=security")
-	folder := t.TempDir()
-	content, err := os.ReadFile(manifests)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, text := range map[string]string{"caject.yaml": string(content), "kustomization.yaml": "resources: [caject.yaml]\ncommonAnnotations: {team: platform}\n"} {
-		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	out, err := shared.control.Kubectl(t.Context(), "", "kustomize", folder)
-	if err != nil {
-		t.Fatal(err)
-	}
-	objects := regexp.MustCompile(`(?m)^kind: `)
-	if got, want := len(objects.FindAllString(out.Stdout, -1)), len(objects.FindAllString(string(content), -1)); got != want || got < 20 {
-		t.Errorf("%d objects of %d", got, want)
-	}
-	namespaces := map[string]int{}
-	for _, found := range regexp.MustCompile(`(?m)^  namespace: (\S+)$`).FindAllStringSubmatch(out.Stdout, -1) {
-		namespaces[found[1]]++
-	}
-	if namespaces["default"] != 2 || namespaces["security"] == 0 || len(namespaces) != 2 {
-		t.Error(cmp.Diff(map[string]int{"default": 2}, namespaces))
-	}
-	for _, want := range []string{"--ca-secret=security/caject-ca", "--serving-names=caject.security.svc", "system:serviceaccount:security:caject'"} {
-		if !strings.Contains(out.Stdout, want) {
-			t.Errorf("%s is not in it", want)
-		}
-	}
-}
-
-// makeManifests has make render the chart into a file of the test's own.
-func makeManifests(t *testing.T, settings ...string) (path string) {
+// manifests has make render the chart for the cluster's version into a file of the test's own.
+func (i *installation) manifests(t *testing.T, settings ...string) (path string) {
 	t.Helper()
+	server, err := kubernetes.NewForConfigOrDie(i.control.Config).Discovery().ServerVersion()
+	if err != nil {
+		t.Fatal(err)
+	}
 	path = filepath.Join(t.TempDir(), "caject.yaml")
-	command := exec.CommandContext(t.Context(), "make", append([]string{"--silent", "manifests", "MANIFESTS=" + path}, settings...)...)
+	args := []string{"--silent", "manifests", "MANIFESTS=" + path, "KUBE_VERSION=" + strings.TrimPrefix(server.GitVersion, "v")}
+	command := exec.CommandContext(t.Context(), "make", append(args, settings...)...)
 	command.Dir = projectRoot(t)
 	if out, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

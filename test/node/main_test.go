@@ -150,15 +150,24 @@ func (r *rig) rotate(ctx context.Context) error {
 
 // upgrade sets values of the chart, all others being the defaults, and returns once that is rolled out.
 func (r *rig) upgrade(ctx context.Context, values ...string) error {
-	args := []string{"upgrade", "--install", "--reset-values", "caject", r.chart(), "--namespace", playground.Namespace, "--wait", "--timeout", patience.String()}
+	return r.upgradeTo(ctx, 2, values...)
+}
+
+// upgradeTo is upgrade for values with another number of replicas.
+func (r *rig) upgradeTo(ctx context.Context, replicas int, values ...string) error {
+	if _, err := r.Helm(ctx, append(r.upgradeArgs(values...), "--wait", "--timeout", patience.String())...); err != nil {
+		return errors.Join(err, r.described(ctx))
+	}
+	return r.settled(ctx, replicas)
+}
+
+// upgradeArgs are helm's.
+func (r *rig) upgradeArgs(values ...string) []string {
+	args := []string{"upgrade", "--install", "--reset-values", "caject", r.chart(), "--namespace", playground.Namespace}
 	for _, value := range values {
 		args = append(args, "--set", value)
 	}
-	_, err := r.Helm(ctx, args...)
-	if err != nil {
-		return errors.Join(err, r.described(ctx))
-	}
-	return r.settled(ctx, 2)
+	return args
 }
 
 // described returns what kubectl says of the pods, as an error.

@@ -25,6 +25,8 @@ type Installation struct {
 	Kubeconfig string
 	// Args are the arguments of the chart's Deployment, and --kubeconfig.
 	Args []string
+	// Env is the environment that the Deployment sets, each as name=value, but what only a kubelet knows.
+	Env []string
 	// WebhookPort, HealthPort and MetricsPort are on loopback.
 	WebhookPort, HealthPort, MetricsPort int
 }
@@ -36,7 +38,7 @@ func (i *Installation) Command(program string, args ...string) []string {
 
 // Start runs Command. Its log goes to logPath.
 func (i *Installation) Start(program, logPath string, args ...string) (*Process, error) {
-	return StartProcess(i.Command(program, args...), i.HealthPort, logPath)
+	return StartProcess(i.Command(program, args...), i.HealthPort, logPath, i.Env...)
 }
 
 // Install installs the chart with helm, and values on top of what the playground needs (helm's --set).
@@ -92,12 +94,23 @@ func (i *Installation) Values() []string {
 
 // Read takes over what the installed chart's Deployment says, and gets a token of its ServiceAccount.
 func (i *Installation) Read(ctx context.Context, c *ControlPlane) error {
-	pod, err := c.Pod(ctx, Namespace, "caject")
+	return i.ReadIn(ctx, c, Namespace)
+}
+
+// ReadIn is Read of what was installed in another namespace.
+func (i *Installation) ReadIn(ctx context.Context, c *ControlPlane, namespace string) error {
+	pod, err := c.Pod(ctx, namespace, "caject")
 	if err != nil {
 		return err
 	}
-	i.Args = append(slices.Clone(pod.Containers[0].Args), "--kubeconfig="+i.Kubeconfig)
-	return c.WriteKubeconfig(ctx, Namespace, pod.ServiceAccountName, i.Kubeconfig)
+	container := pod.Containers[0]
+	i.Args, i.Env = append(slices.Clone(container.Args), "--kubeconfig="+i.Kubeconfig), nil
+	for _, variable := range container.Env {
+		if variable.ValueFrom == nil {
+			i.Env = append(i.Env, variable.Name+"="+variable.Value)
+		}
+	}
+	return c.WriteKubeconfig(ctx, namespace, pod.ServiceAccountName, i.Kubeconfig)
 }
 
 // Pod returns what a Deployment's pods are made from. The errors are those of the API machinery.

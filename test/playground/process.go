@@ -23,8 +23,8 @@ type Process struct {
 }
 
 // StartProcess runs command, a line of arguments with the program first. Its log goes to logPath. healthPort, on
-// loopback, is where it serves /livez and /readyz; 0 if it does not.
-func StartProcess(command []string, healthPort int, logPath string) (*Process, error) {
+// loopback, is where it serves /livez and /readyz; 0 if it does not. env, each as name=value, is added to the environment of this process.
+func StartProcess(command []string, healthPort int, logPath string, env ...string) (*Process, error) {
 	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
@@ -37,6 +37,7 @@ func StartProcess(command []string, healthPort int, logPath string) (*Process, e
 		done:    make(chan error, 1),
 	}
 	p.command.Stdout, p.command.Stderr = log, log
+	p.command.Env = append(p.command.Environ(), env...)
 	if err := p.command.Start(); err != nil {
 		return nil, err
 	}

@@ -69,7 +69,8 @@ func (r *Replicas) Start(program, dir string, args ...string) (*Replica, error) 
 		fmt.Sprintf("--health-listen-address=localhost:%d", replica.HealthPort),
 		fmt.Sprintf("--metrics-listen-address=localhost:%d", replica.MetricsPort))
 	var err error
-	replica.Process, err = StartProcess(append(command, args...), replica.HealthPort, filepath.Join(dir, fmt.Sprintf("caject-%d.log", r.started)))
+	log := filepath.Join(dir, fmt.Sprintf("caject-%d.log", r.started))
+	replica.Process, err = StartProcess(append(command, args...), replica.HealthPort, log, r.installation.Env...)
 	if err != nil {
 		return nil, err
 	}

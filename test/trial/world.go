@@ -54,6 +54,8 @@ type Options struct {
 	APIServer string
 	// Values are set in the chart, as helm's --set.
 	Values []string
+	// Install, if set, takes the place of [playground.Install].
+	Install func(context.Context, *playground.ControlPlane, ...string) (*playground.Installation, error)
 	// Args are added to those of the chart.
 	Args []string
 	// Proxies has each caject reach the API server through a proxy of its own: see [World.Proxy].
@@ -90,7 +92,11 @@ func (w *World) start(ctx context.Context, o Options) (err error) {
 	if err := w.connect(); err != nil {
 		return err
 	}
-	if w.Installation, err = playground.Install(ctx, w.Control, o.Values...); err != nil {
+	install := playground.Install
+	if o.Install != nil {
+		install = o.Install
+	}
+	if w.Installation, err = install(ctx, w.Control, o.Values...); err != nil {
 		return err
 	}
 	if err := w.Client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: Namespace}}); err != nil {
@@ -139,45 +145,6 @@ func newClient(config *rest.Config) (client.WithWatch, error) {
 	config = rest.CopyConfig(config)
 	config.WarningHandler = rest.NoWarnings{}
 	return playground.NewClient(config)
-}
-
-// Start starts one more caject.
-func (w *World) Start() (*playground.Replica, error) {
-	if !w.proxied {
-		return w.Replicas.Start(w.Program, w.dir)
-	}
-	proxy, err := NewProxy(w.Control.Entrance())
-	if err != nil {
-		return nil, err
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	kubeconfig := filepath.Join(w.dir, fmt.Sprintf("proxy-%d.kubeconfig", w.started))
-	w.started++
-	if err := proxy.Kubeconfig(w.Installation.Kubeconfig, kubeconfig); err != nil {
-		proxy.Close()
-		return nil, err
-	}
-	replica, err := w.Replicas.Start(w.Program, w.dir, "--kubeconfig="+kubeconfig) // the last one counts
-	if err != nil {
-		proxy.Close()
-		return nil, err
-	}
-	w.proxies[replica] = proxy
-	return replica, nil
-}
-
-// Restart starts a caject in the place of one that has been killed.
-func (w *World) Restart(killed *playground.Replica) error {
-	w.Replicas.Forget(killed)
-	w.mu.Lock()
-	if proxy := w.proxies[killed]; proxy != nil {
-		delete(w.proxies, killed)
-		proxy.Close()
-	}
-	w.mu.Unlock()
-	_, err := w.Start()
-	return err
 }
 
 // Proxy returns the proxy of a replica that is running, in a world that has such.

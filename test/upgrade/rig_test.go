@@ -191,17 +191,10 @@ func (r *rig) installed(t *testing.T) {
 // roll replaces one caject after the other by one with the chart's arguments.
 func (r *rig) roll(t *testing.T) {
 	t.Helper()
-	for _, old := range r.world.Replicas.All() {
-		replica, err := r.world.Start()
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), timeout)
-		err = errors.Join(replica.WaitReady(ctx), r.world.Replicas.StopGently(old))
-		cancel()
-		if err != nil {
-			t.Fatal(err)
-		}
+	ctx, cancel := context.WithTimeout(t.Context(), replicas*timeout)
+	defer cancel()
+	if err := r.world.Roll(ctx); err != nil {
+		t.Fatal(err)
 	}
 }
 
