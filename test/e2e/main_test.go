@@ -110,6 +110,20 @@ type installation struct {
 }
 
 func install(dir string, values ...string) (*installation, error) {
+	i, err := bare(dir)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if i.Installation, err = playground.Install(ctx, i.control, values...); err != nil {
+		return nil, errors.Join(err, i.control.Stop())
+	}
+	return i, nil
+}
+
+// bare starts a control plane, and installs nothing.
+func bare(dir string) (*installation, error) {
 	root, err := playground.Root()
 	if err != nil {
 		return nil, err
@@ -120,9 +134,7 @@ func install(dir string, values ...string) (*installation, error) {
 	}
 	i := &installation{control: control, warnings: &warnings{}}
 	fail := func(err error) (*installation, error) { return nil, errors.Join(err, control.Stop()) }
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if i.Installation, err = playground.Install(ctx, control, values...); err != nil {
+	if i.Installation, err = playground.NewInstallation(control); err != nil {
 		return fail(err)
 	}
 	config := rest.CopyConfig(control.Config)
@@ -130,7 +142,7 @@ func install(dir string, values ...string) (*installation, error) {
 	if i.client, err = playground.NewClient(config); err != nil {
 		return fail(err)
 	}
-	if err := i.client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}); err != nil {
+	if err := i.client.Create(context.Background(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}); err != nil {
 		return fail(err)
 	}
 	return i, nil
@@ -140,6 +152,19 @@ func install(dir string, values ...string) (*installation, error) {
 func own(t *testing.T, values ...string) *installation {
 	t.Helper()
 	i, err := install(t.TempDir(), values...)
+	return i.untilTheEnd(t, err)
+}
+
+// ownBare starts a control plane that the test has for itself, for something else than helm to install the chart.
+func ownBare(t *testing.T) *installation {
+	t.Helper()
+	i, err := bare(t.TempDir())
+	return i.untilTheEnd(t, err)
+}
+
+// untilTheEnd stops the control plane when the test ends, if it has started without an error.
+func (i *installation) untilTheEnd(t *testing.T, err error) *installation {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
