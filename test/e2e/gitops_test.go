@@ -132,7 +132,8 @@ func (i *installation) argocd(t *testing.T, app application, manifests string, a
 	return output.Stdout
 }
 
-// TestArgoCDInstallsTheChart by the Application in docs/gitops.md, and without server-side apply.
+// TestArgoCDInstallsTheChart by the Application in docs/gitops.md, and without server-side apply. What other charts have had in the same place:
+// an object that is OutOfSync for ever over a default of the API server's (cilium/cilium#30634).
 func TestArgoCDInstallsTheChart(t *testing.T) {
 	t.Parallel()
 	for sentence, option := range map[string]string{"as on the page": "ServerSideApply=true", "client-side": "ServerSideApply=false"} {
