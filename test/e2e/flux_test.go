@@ -14,7 +14,7 @@ func TestFluxWaitsForASource(t *testing.T) {
 	t.Parallel()
 	i := own(t)
 	page := string(onThePage(t, "kind: Kustomization"))
-	wait := func(source, timeout string) error {
+	wait := func(page, source, timeout string) error {
 		kustomization := strings.NewReplacer("secret.webhooks.serving-cert", "secret.e2e."+source, "timeout: 2m", "timeout: "+timeout).Replace(page)
 		_, err := i.control.Client(t.Context(), "", "flux", "-kustomization", written(t, "kustomization.yaml", kustomization), "wait")
 		return err
@@ -23,8 +23,11 @@ func TestFluxWaitsForASource(t *testing.T) {
 	if _, err := i.control.Kubectl(t.Context(), unseen, "create", "--kubeconfig", i.Kubeconfig, "-f", "-"); err != nil {
 		t.Fatal(err)
 	}
-	if err := wait("there", "3s"); err == nil || !strings.Contains(err.Error(), "timeout") {
+	if err := wait(page, "there", "3s"); err == nil || !strings.Contains(err.Error(), "timeout") {
 		t.Errorf("before caject runs: %v", err)
+	}
+	if unasked, _, _ := strings.Cut(page, "  healthCheckExprs:"); wait(unasked, "there", "3s") != nil {
+		t.Error("Flux by itself does not take a CABundle for good about which nothing is known: the page need not say what good is")
 	}
 	if err := i.run(t, "caject.log").WaitReady(t.Context()); err != nil {
 		t.Fatal(err)
@@ -33,13 +36,11 @@ func TestFluxWaitsForASource(t *testing.T) {
 		i.create(t, playground.NewValidating(source, 1, playground.FromSecret(namespace, source)))
 	}
 	i.publication(t, "secret.e2e.missing", "not found", because(cabundle.SourceNotFound))
-	if err := wait("missing", "3s"); err == nil || !strings.Contains(err.Error(), "timeout") {
+	if err := wait(page, "missing", "3s"); err == nil || !strings.Contains(err.Error(), "timeout") {
 		t.Errorf("of a source that is missing: %v", err)
 	}
-	waited := make(chan error)
-	go func() { waited <- wait("there", fmt.Sprint(timeout)) }()
 	i.create(t, playground.NewSecret(namespace, "there", playground.NewCA("there")))
-	if err := <-waited; err != nil {
+	if err := wait(page, "there", fmt.Sprint(timeout)); err != nil {
 		t.Errorf("of a source that appears: %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -110,13 +111,19 @@ func (i *installation) left(ctx context.Context) ([]string, error) {
 // nothingIsLeftBut waits until all that has caject's name is gone but want, and sees that targets still hold what was injected.
 func (i *installation) nothingIsLeftBut(t *testing.T, want []string, targets []client.Object, ca []byte) {
 	t.Helper()
-	eventually(t, "all is gone", func(ctx context.Context) error {
+	var wrong string
+	if err := playground.Eventually(t.Context(), 2*time.Minute, time.Second, func(ctx context.Context) error {
 		left, err := i.left(ctx)
-		if diff := cmp.Diff(want, left); err == nil && diff != "" {
-			err = errors.New(diff)
+		if err != nil {
+			return err
 		}
-		return err
-	})
+		if wrong = cmp.Diff(want, left); wrong != "" {
+			return errors.New("not yet")
+		}
+		return nil
+	}); err != nil {
+		t.Fatalf("%v; what is left differs:\n%s", err, wrong)
+	}
 	for _, target := range targets {
 		i.filled(t, target, ca)
 	}
