@@ -89,13 +89,15 @@ func written(t *testing.T, name, content string) (path string) {
 	return path
 }
 
-// left are the objects, of whatever kind, that have caject's name; those that the API server and the test keep are left out.
+// left are the objects that have caject's name, of whatever kind but Events, and APIServices, which the API server itself makes for a CRD.
 func (i *installation) left(ctx context.Context) ([]string, error) {
 	kinds, err := i.control.Kubectl(ctx, "", "api-resources", "--verbs=list,delete", "--output=name")
 	if err != nil {
 		return nil, err
 	}
-	asked := slices.DeleteFunc(strings.Fields(kinds.Stdout), func(kind string) bool { return strings.HasPrefix(kind, "events") })
+	asked := slices.DeleteFunc(strings.Fields(kinds.Stdout), func(kind string) bool {
+		return strings.HasPrefix(kind, "events") || strings.HasPrefix(kind, "apiservices.")
+	})
 	found, err := i.control.Kubectl(ctx, "", "get", strings.Join(asked, ","), "--all-namespaces", "--output=name", "--ignore-not-found")
 	if err != nil {
 		return nil, err
