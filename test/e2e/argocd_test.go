@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
 	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/test/playground"
 )
@@ -25,7 +28,7 @@ func newApplication(annotations, spec string) application {
 	return application(fmt.Sprintf("apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: example, annotations: %s}\nspec: %s\n", annotations, spec))
 }
 
-// onThePage returns the Application in docs/gitops.md that holds word.
+// onThePage returns the YAML in docs/gitops.md that holds word: an Application, mostly.
 func onThePage(t *testing.T, word string) application {
 	t.Helper()
 	page, err := os.ReadFile(filepath.Join(projectRoot(t), "docs", "gitops.md"))
@@ -39,7 +42,7 @@ func onThePage(t *testing.T, word string) application {
 		}
 	}
 	if len(found) != 1 {
-		t.Fatalf("%d Applications in docs/gitops.md hold %s", len(found), word)
+		t.Fatalf("%d parts of docs/gitops.md hold %s", len(found), word)
 	}
 	return found[0]
 }
@@ -55,13 +58,28 @@ func (a application) compare(t *testing.T, _, manifests string) ([]string, error
 	return linesWithout(output.Stdout, " Synced"), err
 }
 
-func (a application) file(t *testing.T) string {
+func (a application) file(t *testing.T) string { return written(t, "application.yaml", string(a)) }
+
+// with returns a with values of the chart (helm's --set) that it installs.
+func (a application) with(t *testing.T, values []string) application {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "application.yaml")
-	if err := os.WriteFile(file, []byte(a), 0o600); err != nil {
+	var object map[string]any
+	if err := yaml.Unmarshal([]byte(a), &object); err != nil {
 		t.Fatal(err)
 	}
-	return file
+	var parameters []any
+	for _, value := range values {
+		name, value, _ := strings.Cut(value, "=")
+		parameters = append(parameters, map[string]any{"name": name, "value": value})
+	}
+	if err := unstructured.SetNestedSlice(object, parameters, "spec", "source", "helm", "parameters"); err != nil {
+		t.Fatal(err)
+	}
+	text, err := yaml.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return application(text)
 }
 
 // TestWhatArgoCDCallsSynced syncs in each way, lets caject inject, and compares in each way. It is what docs/gitops.md says.

@@ -133,6 +133,9 @@ func newCluster(dir string) (*installation, error) {
 		return nil, err
 	}
 	i := &installation{control: control, warnings: &warnings{}}
+	if i.Installation, err = playground.NewInstallation(control); err != nil {
+		return nil, errors.Join(err, control.Stop())
+	}
 	config := rest.CopyConfig(control.Config)
 	config.WarningHandler = i.warnings
 	if i.client, err = playground.NewClient(config); err == nil {

@@ -41,11 +41,11 @@ func TestPlainManifestsAreApplied(t *testing.T) {
 	}
 }
 
-// versionsOf returns the resourceVersions of all objects in a file. (kubectl calls a policy configured that it has not changed: it leaves
+// versionsOf returns the resourceVersions of all objects in a file that are there. (kubectl calls a policy configured that it has not changed: it leaves
 // defaults in lists out of its comparison.)
 func versionsOf(t *testing.T, control *playground.ControlPlane, manifests string) []string {
 	t.Helper()
-	out, err := control.Kubectl(t.Context(), "", "get", "-f", manifests, "--output", `jsonpath={range .items[*]}{.kind} {.metadata.name} {.metadata.resourceVersion}{"\n"}{end}`)
+	out, err := control.Kubectl(t.Context(), "", "get", "-f", manifests, "--ignore-not-found", "--output", `jsonpath={range .items[*]}{.kind} {.metadata.name} {.metadata.resourceVersion}{"\n"}{end}`)
 	if err != nil {
 		t.Fatal(err)
 	}

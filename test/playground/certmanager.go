@@ -2,9 +2,6 @@ package playground
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"os/exec"
 	"path/filepath"
 )
 
@@ -13,15 +10,8 @@ const CertManager = "github.com/cert-manager/cert-manager@v1.21.2"
 
 // CertManagerChart returns the folder of cert-manager's chart.
 func CertManagerChart(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, "go", "mod", "download", "-json", CertManager).Output()
-	if err != nil {
-		return "", fmt.Errorf("get %s: %w", CertManager, err)
-	}
-	var module struct{ Dir string }
-	if err := json.Unmarshal(out, &module); err != nil {
-		return "", fmt.Errorf("get %s: %w", CertManager, err)
-	}
-	return filepath.Join(module.Dir, "deploy", "charts", "cert-manager"), nil
+	dir, err := ModuleDir(ctx, CertManager)
+	return filepath.Join(dir, "deploy", "charts", "cert-manager"), err
 }
 
 // RenderCertManager returns the manifests of cert-manager's chart, of those of its templates that are named (without

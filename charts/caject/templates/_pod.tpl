@@ -40,6 +40,8 @@ rollingUpdate:
   valueFrom:
     resourceFieldRef:
       resource: limits.memory
+      # The default, for Argo CD, which would take that for a difference.
+      divisor: "0"
 {{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}

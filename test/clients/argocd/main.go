@@ -1,11 +1,13 @@
 // Command argocd syncs manifests, and compares them with what is there, by the code of Argo CD: its gitops-engine, and the
 // package of its application controller that knows what an Application says of comparing.
 //
-//	argocd -kubeconfig FILE -application FILE sync|compare <manifests
+//	argocd -kubeconfig FILE -application FILE render CHECKOUT
+//	argocd -kubeconfig FILE -application FILE sync|compare|health <manifests
+//	argocd -kubeconfig FILE -application FILE delete
 //
-// The Application counts as it does for the controller: spec.syncPolicy.syncOptions, spec.ignoreDifferences, and the annotation
-// argocd.argoproj.io/compare-options. compare prints a line for each object: its kind, name, Synced or OutOfSync, and after
-// OutOfSync what differs. RespectIgnoreDifferences is not known here.
+// The Application counts as it does for the controller: spec.syncPolicy.syncOptions and automated.prune, spec.ignoreDifferences, and the
+// annotation argocd.argoproj.io/compare-options. render prints the manifests. compare and health print a line for each object: its kind, name,
+// Synced or OutOfSync, and after OutOfSync what differs; or its health. RespectIgnoreDifferences is not known here.
 package main
 
 import (
@@ -21,13 +23,11 @@ import (
 	"github.com/argoproj/argo-cd/v3/pkg/apis/application/v1alpha1"
 	"github.com/argoproj/argo-cd/v3/util/argo"
 	"github.com/go-logr/logr"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/argoproj/argo-cd/gitops-engine/pkg/sync"
 	"github.com/argoproj/argo-cd/gitops-engine/pkg/utils/kube"
 	"github.com/argoproj/argo-cd/gitops-engine/pkg/utils/tracing"
 )
@@ -56,6 +56,12 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	if err := readApplication(*application, &c.app); err != nil {
 		return err
 	}
+	switch flags.Arg(0) {
+	case "render":
+		return c.render(ctx, flags.Arg(1), stdout)
+	case "delete":
+		return c.delete(ctx)
+	}
 	targets, err := readTargets(stdin, c.app.Name)
 	if err != nil {
 		return err
@@ -69,8 +75,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 		return c.sync(ctx, state)
 	case "compare":
 		return c.compare(state, stdout)
+	case "health":
+		return c.health(ctx, state, stdout)
 	}
-	return errors.New("usage: argocd -kubeconfig FILE -application FILE sync|compare <manifests")
+	return errors.New("usage: argocd -kubeconfig FILE -application FILE render CHECKOUT|sync|compare|health|delete <manifests")
 }
 
 // controller is what Argo CD's application controller is to one Application.
@@ -92,7 +100,7 @@ func readApplication(file string, app *v1alpha1.Application) error {
 	return nil
 }
 
-// readTargets reads manifests, and marks the objects as the Application's, as Argo CD does by default: with its annotation.
+// readTargets reads manifests, and marks the objects as the Application's, as Argo CD does by default: with its annotation. CRDs it does not mark.
 func readTargets(r io.Reader, app string) ([]*unstructured.Unstructured, error) {
 	var targets []*unstructured.Unstructured
 	decoder := yaml.NewYAMLOrJSONDecoder(r, 4096)
@@ -105,25 +113,12 @@ func readTargets(r io.Reader, app string) ([]*unstructured.Unstructured, error) 
 		if err != nil {
 			return nil, fmt.Errorf("read the manifests: %w", err)
 		}
+		targets = append(targets, target)
+		if kube.IsCRD(target) {
+			continue
+		}
 		if err := argo.NewResourceTracking().SetAppInstance(target, common.LabelKeyAppInstance, app, "", v1alpha1.TrackingMethodAnnotation, ""); err != nil {
 			return nil, err
 		}
-		targets = append(targets, target)
 	}
-}
-
-// reconcile pairs targets, all of cluster scope, with what is there.
-func (c *controller) reconcile(ctx context.Context, targets []*unstructured.Unstructured) (sync.ReconciliationResult, error) {
-	state := sync.ReconciliationResult{Target: targets, Live: make([]*unstructured.Unstructured, len(targets))}
-	for i, target := range targets {
-		live, err := c.kubectl.GetResource(ctx, c.config, target.GroupVersionKind(), target.GetName(), "")
-		if apierrors.IsNotFound(err) {
-			continue
-		}
-		if err != nil {
-			return state, fmt.Errorf("read %s %s: %w", target.GetKind(), target.GetName(), err)
-		}
-		state.Live[i] = live
-	}
-	return state, nil
 }

@@ -1,8 +1,10 @@
 // Command flux applies manifests, and looks for drift, by the code of Flux's kustomize-controller: the package ssa.
 //
 //	flux -kubeconfig FILE apply|diff <manifests
+//	flux -kubeconfig FILE -kustomization FILE wait
 //
-// It prints a line for each object: its kind, name, and what ssa did or would do: created, configured, unchanged.
+// It prints a line for each object: its kind, name, and what ssa did or would do: created, configured, unchanged. wait makes the health checks
+// of a Kustomization, until all is healthy or its timeout is over.
 package main
 
 import (
@@ -15,6 +17,7 @@ import (
 	"os/signal"
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/polling"
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/fluxcd/pkg/ssa"
 	"github.com/fluxcd/pkg/ssa/normalize"
 	"github.com/fluxcd/pkg/ssa/utils"
@@ -44,6 +47,7 @@ func main() {
 func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) error {
 	flags := flag.NewFlagSet("flux", flag.ContinueOnError)
 	kubeconfig := flags.String("kubeconfig", "", "whom to talk to")
+	file := flags.String("kustomization", "", "a file with a Kustomization")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -52,9 +56,18 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	if err != nil {
 		return err
 	}
-	manager, err := newManager(config)
+	kustomization := &kustomizev1.Kustomization{}
+	if *file != "" {
+		if kustomization, err = readKustomization(*file); err != nil {
+			return err
+		}
+	}
+	manager, err := newManager(config, kustomization)
 	if err != nil {
 		return err
+	}
+	if flags.Arg(0) == "wait" {
+		return wait(ctx, manager, kustomization)
 	}
 	objects, err := readObjects(stdin)
 	if err != nil {
@@ -67,10 +80,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	case "diff":
 		return diff(ctx, manager, objects, stdout)
 	}
-	return errors.New("usage: flux -kubeconfig FILE apply|diff <manifests")
+	return errors.New("usage: flux -kubeconfig FILE apply|diff <manifests, or flux -kubeconfig FILE -kustomization FILE wait")
 }
 
-func newManager(config *rest.Config) (*ssa.ResourceManager, error) {
+func newManager(config *rest.Config, kustomization *kustomizev1.Kustomization) (*ssa.ResourceManager, error) {
 	httpClient, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, err
@@ -83,7 +96,11 @@ func newManager(config *rest.Config) (*ssa.ResourceManager, error) {
 	if err != nil {
 		return nil, err
 	}
-	poller := polling.NewStatusPoller(c, mapper, polling.Options{})
+	readers, err := statusReaders(mapper, kustomization)
+	if err != nil {
+		return nil, err
+	}
+	poller := polling.NewStatusPoller(c, mapper, polling.Options{CustomStatusReaders: readers})
 	return ssa.NewResourceManager(c, poller, ssa.Owner{Field: fieldManager, Group: ownerGroup}), nil
 }
 
