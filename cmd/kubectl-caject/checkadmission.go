@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,7 +21,7 @@ import (
 
 const (
 	// tryFor is how long an injection is tried: what was just installed may take a moment.
-	tryFor = 5 * time.Second
+	tryFor = 3 * time.Second
 	// tryEvery is the time between two tries.
 	tryEvery = 500 * time.Millisecond
 )
@@ -31,15 +32,16 @@ const notReached = "troubleshooting.md#the-api-server-does-not-reach-the-webhook
 // admission says what the API server does with annotated objects.
 func (e *examination) admission(ctx context.Context, i *installation, found *survey.Survey) []verdict {
 	callers, callersErr := e.callers(ctx, i)
-	metrics, metricsErr := e.metrics(ctx)
+	before, err := e.metrics(ctx)
 	verdicts := e.policies(ctx, i)
 	if calledFor(i) != nil {
 		verdicts = append(verdicts, e.called(ctx, i, found))
 	}
-	return append(verdicts,
-		judgeHints(i, callers, callersErr, metrics),
-		judgeFailingOpen(callers, callersErr, metrics, metricsErr),
-	)
+	after := before
+	if err == nil {
+		after, err = e.metrics(ctx)
+	}
+	return append(verdicts, judgeHints(i, callers, callersErr, after), judgeFailingOpen(callers, callersErr, before, after, err))
 }
 
 // policies says whether caject's are in force: whether they are there, and whether one fills a webhook configuration in a dry run.
@@ -184,7 +186,7 @@ func (e *examination) called(ctx context.Context, i *installation, found *survey
 	return judgeCalled(err)
 }
 
-var errNotCalled = fmt.Errorf("the API server has not called it, or got no answer in time")
+var errNotCalled = errors.New("the API server has not called it, or got no answer in time")
 
 func judgeCalled(err error) verdict {
 	const check = "webhook"

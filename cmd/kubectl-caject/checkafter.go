@@ -49,7 +49,7 @@ func (e *examination) published(ctx context.Context, i *installation) verdict {
 		return ok(check, "none are published: cabundles.enabled is false")
 	}
 	var list v1alpha1.CABundleList
-	raw, err := e.api.Discovery().RESTClient().Get().AbsPath("apis", v1alpha1.GroupVersion.Group, v1alpha1.GroupVersion.Version, "cabundles").DoRaw(ctx)
+	raw, err := e.raw(ctx, "apis", v1alpha1.GroupVersion.Group, v1alpha1.GroupVersion.Version, "cabundles")
 	if err == nil {
 		err = json.Unmarshal(raw, &list)
 	}
@@ -81,5 +81,5 @@ func judgePublished(all []v1alpha1.CABundle) verdict {
 	case len(unready) > 0:
 		return warn(check, "troubleshooting.md#where-to-look", "%d of %d are not Ready (%s)", len(unready), len(all), some(unready))
 	}
-	return ok(check, "all %d are Ready", len(all))
+	return ok(check, "%d of %d are Ready", len(all), len(all))
 }

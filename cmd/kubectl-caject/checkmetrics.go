@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -16,8 +17,17 @@ const (
 
 // metrics reads those that the API server has of itself; of several it is the one that answers.
 func (e *examination) metrics(ctx context.Context) (string, error) {
-	raw, err := e.api.Discovery().RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
+	raw, err := e.raw(ctx, "/metrics")
 	return string(raw), err
+}
+
+// raw reads a path of the API server. (DoRaw alone drops what it says of an error.)
+func (e *examination) raw(ctx context.Context, path ...string) ([]byte, error) {
+	result := e.api.Discovery().RESTClient().Get().AbsPath(path...).Do(ctx)
+	if err := result.Error(); err != nil {
+		return nil, err
+	}
+	return result.Raw()
 }
 
 // sample matches one line of a metric, as Prometheus' text format has it.
@@ -76,29 +86,51 @@ func judgeHints(i *installation, callers []caller, err error, metrics string) ve
 		return fail(check, "how-it-works.md", "ValidatingWebhookConfiguration %s is not there, or empty: a rotated CA is noticed within %s; helm upgrade installs it",
 			i.flag("hint-configuration"), i.flag("resync-interval"))
 	}
-	by := strings.Join(names, " and ")
-	lost, _ := sum(metrics, failedOpen, names)
-	switch calls, called := sum(metrics, requests, names); {
-	case called && lost > 0:
-		return warn(check, notReached, "on, by %s: %.0f of %.0f since the API server was started were lost", by, lost, calls)
-	case called:
-		return ok(check, "on, by %s: %.0f since the API server was started, none of them lost", by, calls)
+	by := "on, by " + strings.Join(names, " and ")
+	total, counted := callsOf(metrics, names)
+	switch {
+	case !counted:
+		return ok(check, "%s", by)
+	case total.many():
+		return warn(check, notReached, "%s; %s", by, total)
 	}
-	return ok(check, "on, by %s", by)
+	return ok(check, "%s; %s", by, total)
 }
 
-// judgeFailingOpen says how many requests the API server let go on without caject's answer.
-func judgeFailingOpen(callers []caller, callersErr error, metrics string, err error) verdict {
-	const check = "calls that failed"
-	if callersErr != nil {
-		return unread(check, callersErr)
+// calls are those of some webhooks since the API server was started.
+type calls struct{ made, lost float64 }
+
+func callsOf(metrics string, names []string) (calls, bool) {
+	made, counted := sum(metrics, requests, names)
+	lost, _ := sum(metrics, failedOpen, names)
+	return calls{made, lost}, counted
+}
+
+func (c calls) String() string {
+	return fmt.Sprintf("of %.0f calls since the API server was started %.0f failed", c.made, c.lost)
+}
+
+// many reports whether more calls have failed than those of an install, an upgrade or a node that was restarted: ten, and one in a hundred.
+func (c calls) many() bool { return c.lost >= 10 && c.lost >= c.made/100 }
+
+// judgeFailingOpen says how many requests the API server let go on without caject's answer; before and after are its metrics before and after
+// it was asked to call the webhook.
+func judgeFailingOpen(callers []caller, callersErr error, before, after string, err error) verdict {
+	const check, page = "calls", "troubleshooting.md#cajectfailingopen"
+	if err == nil {
+		err = callersErr
 	}
 	if err != nil {
 		return unread(check, err)
 	}
 	names := webhooksOf(callers, func(string) bool { return true })
-	if n, _ := sum(metrics, failedOpen, names); n > 0 {
-		return warn(check, "troubleshooting.md#cajectfailingopen", "the API server let %.0f requests go on without caject's answer since it was started", n)
+	former, _ := callsOf(before, names)
+	total, _ := callsOf(after, names)
+	switch {
+	case total.lost > former.lost:
+		return warn(check, page, "%s, %.0f of them now: such requests go on unfilled, and wait for it", total, total.lost-former.lost)
+	case total.many():
+		return warn(check, page, "%s: such requests went on unfilled, and waited for it", total)
 	}
-	return ok(check, "none since the API server was started")
+	return ok(check, "%s", total)
 }

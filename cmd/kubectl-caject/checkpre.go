@@ -212,8 +212,10 @@ func judgeAsking(found *survey.Survey) verdict {
 		return warn(check, "troubleshooting.md#where-to-look", "%d of %d are not right: kubectl caject status says which, and why%s", wrong, len(found.Targets), gaps)
 	case len(found.Targets) == 0 && gaps != "":
 		return unknown(check, "%s", strings.Join(found.Gaps, "; "))
+	case len(found.Targets) == 0:
+		return ok(check, "none asks for injection")
 	}
-	return ok(check, "%d ask for injection, and all are right%s", len(found.Targets), gaps)
+	return ok(check, "%d of %d are right%s", len(found.Targets), len(found.Targets), gaps)
 }
 
 // url returns that of a path of the API server.

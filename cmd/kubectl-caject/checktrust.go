@@ -170,9 +170,9 @@ func judgeTrust(now time.Time, shown showing, callers []caller) verdict {
 	left := duration.HumanDuration(leaf.NotAfter.Sub(now))
 	// A leaf is renewed at two thirds of its life.
 	if life := leaf.NotAfter.Sub(leaf.NotBefore); leaf.NotAfter.Sub(now) < life/4 {
-		return warn(check, "troubleshooting.md#cajectservingcertificateexpiring", "all %d webhooks trust it, and it expires in %s: it has not been renewed", len(callers), left)
+		return warn(check, "troubleshooting.md#cajectservingcertificateexpiring", "it expires in %s, and has not been renewed", left)
 	}
-	return ok(check, "all %d webhooks trust it; it expires in %s", len(callers), left)
+	return ok(check, "the API server accepts it for all %d webhooks; it expires in %s", len(callers), left)
 }
 
 // accepts verifies a chain as the API server does.
