@@ -35,13 +35,14 @@ type Link struct {
 	Remedy string          `json:"remedy,omitempty"`
 }
 
-// The links before the caBundle.
+// The links.
 const (
 	annotationLink = "annotation"
 	sourceLink     = "source"
 	optInLink      = "opt-in"
 	certLink       = "ca.crt"
 	publishedLink  = "published"
+	bundleLink     = "caBundle"
 )
 
 // chain returns the links of f's target.
@@ -50,14 +51,16 @@ func (f *Finding) chain(now time.Time) []Link {
 	return reached(append(links, f.bundles()...))
 }
 
-// reached marks what is behind a broken link.
+// reached marks what is behind a broken link. The caBundles stand beside each other.
 func reached(links []Link) []Link {
-	at := slices.IndexFunc(links, func(link Link) bool { return link.State == Broken })
+	isBundle := func(link Link) bool { return strings.HasPrefix(link.Name, bundleLink) }
+	at := slices.IndexFunc(links, func(link Link) bool { return link.State == Broken && !isBundle(link) })
 	for i := at + 1; at >= 0 && i < len(links); i++ {
-		links[i] = Link{Name: links[i].Name, State: NotReached, Detail: links[i].Detail}
-		if !strings.HasPrefix(links[i].Name, "caBundle") { // what that holds counts all the same
-			links[i].Detail = ""
+		behind := Link{Name: links[i].Name, State: NotReached}
+		if isBundle(links[i]) { // what it holds counts all the same
+			behind.Detail = links[i].Detail
 		}
+		links[i] = behind
 	}
 	return links
 }
@@ -190,7 +193,7 @@ func (k *Known) published(reading cabundle.Reading, filled bool) Link {
 // bundles are the links of the target's fields; those that are in the same state are one.
 func (f *Finding) bundles() []Link {
 	if f.State == NotInjectable {
-		return []Link{{Name: "caBundle", State: Unknown, Detail: f.Message + ": there is nothing to fill"}}
+		return []Link{{Name: bundleLink, State: Unknown, Detail: f.Message + ": there is nothing to fill"}}
 	}
 	var links []Link
 	var webhooks [][]string
@@ -204,7 +207,7 @@ func (f *Finding) bundles() []Link {
 		webhooks[at] = append(webhooks[at], field.Webhook)
 	}
 	for i := range links {
-		links[i].Name = "caBundle" + in(webhooks[i])
+		links[i].Name = bundleLink + in(webhooks[i])
 	}
 	return links
 }

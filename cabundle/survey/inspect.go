@@ -51,7 +51,7 @@ func (r *Reader) inspectTarget(ctx context.Context, target cabundle.Target) (*In
 	case survey.Targets[0].State == Absent:
 		return nil, fmt.Errorf("%s does not exist", target)
 	}
-	inspection := ofTarget(r.now(), survey.Targets[0])
+	inspection := InspectTarget(r.now(), survey.Targets[0])
 	inspection.Notes = append(inspection.Notes, survey.Gaps...)
 	return inspection, nil
 }
@@ -67,7 +67,7 @@ func (r *Reader) inspectSource(ctx context.Context, ref cabundle.Reference) (*In
 		return nil, err
 	}
 	known := Known{Reading: r.sources.Read(ctx, ref, cluster.Consistent), Published: published[ref.String()], Unlisted: published == nil}
-	inspection := ofSource(r.now(), ref, known, naming(survey, ref.String()))
+	inspection := InspectSource(r.now(), ref, known, naming(survey, ref.String()))
 	inspection.Notes = append(inspection.Notes, survey.Gaps...)
 	if ref.Kind == cabundle.Secret {
 		r.addCertificateOf(ctx, ref, survey, inspection)
@@ -114,7 +114,7 @@ func (r *Reader) inspectCABundle(ctx context.Context, name string) (*Inspection,
 	if err != nil {
 		return nil, err
 	}
-	inspection := ofCABundle(r.now(), &published, naming(survey, published.Spec.Source))
+	inspection := InspectCABundle(r.now(), &published, naming(survey, published.Spec.Source))
 	inspection.Notes = append(inspection.Notes, survey.Gaps...)
 	return inspection, nil
 }

@@ -84,8 +84,8 @@ func owners(managers []cabundle.Manager) []Owner {
 	return owners
 }
 
-// ofTarget returns what is to be said at now of the target that f is about.
-func ofTarget(now time.Time, f Finding) *Inspection {
+// InspectTarget returns what is to be said at now of the target that f is about.
+func InspectTarget(now time.Time, f Finding) *Inspection {
 	return &Inspection{
 		Object: f.Target().String(), At: now, Source: f.Source, State: f.State,
 		Chain: f.chain(now), Places: f.places(now), Owners: owners(f.Object.Managers),
@@ -93,8 +93,8 @@ func ofTarget(now time.Time, f Finding) *Inspection {
 	}
 }
 
-// ofSource returns what is to be said at now of a source of which known is known; targets are those that name it.
-func ofSource(now time.Time, ref cabundle.Reference, known Known, targets []Finding) *Inspection {
+// InspectSource returns what is to be said at now of a source of which known is known; targets are those that name it.
+func InspectSource(now time.Time, ref cabundle.Reference, known Known, targets []Finding) *Inspection {
 	filled := !slices.ContainsFunc(targets, func(f Finding) bool { return !f.State.Right() })
 	inspection := &Inspection{
 		Object: objectOf(ref), At: now, Source: ref.String(), Targets: targets,
@@ -114,8 +114,8 @@ func ofSource(now time.Time, ref cabundle.Reference, known Known, targets []Find
 	return inspection
 }
 
-// ofCABundle returns what is to be said at now of a CABundle; targets are those that name its source.
-func ofCABundle(now time.Time, published *v1alpha1.CABundle, targets []Finding) *Inspection {
+// InspectCABundle returns what is to be said at now of a CABundle; targets are those that name its source.
+func InspectCABundle(now time.Time, published *v1alpha1.CABundle, targets []Finding) *Inspection {
 	known := Known{Published: published}
 	return &Inspection{
 		Object: "CABundle " + published.Name, At: now, Source: Printable(published.Spec.Source), Targets: targets,

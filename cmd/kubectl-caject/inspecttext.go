@@ -89,23 +89,27 @@ func (p *page) link(link survey.Link) {
 
 func (p *page) place(place survey.Place) {
 	p.WriteString("\n")
-	p.line("", "caBundle%s, %d bytes", of(place.Webhooks), place.Bytes)
+	size := "1 byte"
+	if place.Bytes != 1 {
+		size = fmt.Sprintf("%d bytes", place.Bytes)
+	}
+	p.line("", "%s, %s", among("caBundle of", "caBundle", place.Webhooks), size)
 	if place.Fault != "" {
 		p.marked(red, "✗", "%s", place.Fault)
 	}
 	p.certificates(place.Certificates)
 }
 
-// of names the webhooks that share something.
-func of(webhooks []string) string {
+// among returns text and the names of webhooks, or alone if there are none.
+func among(text, alone string, webhooks []string) string {
 	const most = 3
 	switch {
 	case len(webhooks) == 0:
-		return ""
+		return alone
 	case len(webhooks) > most:
-		return fmt.Sprintf(" of %s and %d more webhooks", strings.Join(webhooks[:most], ", "), len(webhooks)-most)
+		return fmt.Sprintf("%s %s and %d more webhooks", text, strings.Join(webhooks[:most], ", "), len(webhooks)-most)
 	}
-	return " of " + strings.Join(webhooks, ", ")
+	return text + " " + strings.Join(webhooks, ", ")
 }
 
 func (p *page) certificates(certificates []survey.Certificate) {
@@ -172,7 +176,8 @@ func (p *page) targets(targets []survey.Finding) {
 
 func (p *page) dial(d survey.Dial) {
 	p.WriteString("\n")
-	p.line("", "served to %s%s", d.Server, of(d.Webhooks))
+	served := "served by " + d.Server
+	p.line("", "%s", among(served+", for", served, d.Webhooks))
 	if d.Way != "" {
 		p.line("  ", "%s", d.Way)
 	}
@@ -190,7 +195,8 @@ func (p *page) owners(i *survey.Inspection) {
 		return
 	}
 	if len(i.Owners) == 0 {
-		p.WriteString("\nowner of the caBundle: nobody, as it should be\n")
+		p.WriteString("\n")
+		p.line("", "owner of the caBundle: nobody, as it should be")
 		return
 	}
 	p.WriteString("\nowners of the caBundle\n")
