@@ -63,8 +63,7 @@ Exit code 0: all is right. 1: something is not. 2: it could not be told.`,
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
 	p.config.AddFlags(root.PersistentFlags())
-	root.AddCommand(newStatusCommand(p))
-	root.AddCommand(newCheckCommand(p))
+	root.AddCommand(newStatusCommand(p), newInspectCommand(p), newCheckCommand(p))
 	return root
 }
 
