@@ -1,4 +1,4 @@
-package cli
+package main_test
 
 import (
 	"context"
@@ -21,10 +21,10 @@ import (
 	"github.com/caject/caject/test/playground"
 )
 
-// checks runs kubectl caject check, and returns the outcome and the reason of each check by its name, and the exit code.
-func (c *cluster) checks(t *testing.T, args ...string) (outcomes, reasons map[string]string, code int) {
+// checks runs kubectl caject check as the user of a kubeconfig, and returns the outcome and the reason of each check by its name, and the exit code.
+func checks(t *testing.T, kubeconfig string, args ...string) (outcomes, reasons map[string]string, code int) {
 	t.Helper()
-	stdout, stderr, code := c.run(t, append([]string{"check", "--output", "json"}, args...)...)
+	stdout, stderr, code := runAs(t, kubeconfig, append([]string{"check", "--output", "json"}, args...)...)
 	var found struct {
 		Checks []struct{ Check, Outcome, Reason string }
 	}
@@ -53,9 +53,9 @@ func expect(t *testing.T, outcomes, reasons, want map[string]string) {
 }
 
 // withPolicies returns what a check comes to where the API server serves MutatingAdmissionPolicies, and where not.
-func withPolicies(t *testing.T, c *cluster, served, notServed string) string {
+func withPolicies(t *testing.T, w *world, served, notServed string) string {
 	t.Helper()
-	there, err := playground.ServesPolicies(c.control.Config)
+	there, err := playground.ServesPolicies(w.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,25 +69,23 @@ func withPolicies(t *testing.T, c *cluster, served, notServed string) string {
 // to one without policies and hints.
 func TestCheckBeforeAndAfterTheInstall(t *testing.T) {
 	t.Parallel()
-	ctx, c := t.Context(), own(t)
-	printed, _, code := c.run(t, "check", "--pre")
+	w := own(t)
+	printed, _, code := runAs(t, w.Kubeconfig, "check", "--pre")
 	t.Logf("before the install:\n%s", printed)
-	outcomes, reasons, _ := c.checks(t, "--pre")
+	outcomes, reasons, _ := checks(t, w.Kubeconfig, "--pre")
 	if code != 0 {
 		t.Errorf("before the install: exit code %d", code)
 	}
 	expect(t, outcomes, reasons, map[string]string{
-		"version": "ok", "policies": withPolicies(t, c, "ok", "warning"), "clock": "ok", "the chart's objects": "ok", "the chart's roles": "ok",
+		"version": "ok", "policies": withPolicies(t, w, "ok", "warning"), "clock": "ok", "the chart's objects": "ok", "the chart's roles": "ok",
 		"another caject": "ok", "cainjector": "ok", "annotated objects": "ok",
 	})
-	if _, reasons, code := c.checks(t); code != 1 || !strings.Contains(reasons["installation"], "caject is not installed") {
+	if _, reasons, code := checks(t, w.Kubeconfig); code != 1 || !strings.Contains(reasons["installation"], "caject is not installed") {
 		t.Errorf("not installed: exit code %d, %s", code, reasons["installation"])
 	}
 
-	if err := c.install(ctx, "resyncInterval=1s"); err != nil {
-		t.Fatal(err)
-	}
-	outcomes, reasons, code = c.checks(t)
+	w.install(t, "resyncInterval=1s")
+	outcomes, reasons, code = checks(t, w.Kubeconfig)
 	if code != 1 {
 		t.Errorf("installed and not running: exit code %d", code)
 	}
@@ -95,71 +93,71 @@ func TestCheckBeforeAndAfterTheInstall(t *testing.T) {
 		"installation": "ok", "replicas": "warning", "leader": "warning", "certificate": "failed", "webhook": "failed", "an injection": "failed", "what it needs": "ok",
 	})
 
-	process := c.running(t)
+	process := w.start(t)
 	well := map[string]string{
-		"installation": "ok", "replicas": "warning", "leader": "ok", "certificate": "ok", "policies": withPolicies(t, c, "ok", "warning"),
+		"installation": "ok", "replicas": "warning", "leader": "ok", "certificate": "ok", "policies": withPolicies(t, w, "ok", "warning"),
 		"webhook": "ok", "hints": "ok", "what it needs": "ok", "Secrets": "ok", "CABundles": "ok", "annotated objects": "ok", "an injection": "ok",
 	}
-	if there := withPolicies(t, c, "yes", ""); there != "" {
+	if there := withPolicies(t, w, "yes", ""); there != "" {
 		well["policies at work"] = "ok"
 	}
 	eventually(t, "all is well", func(context.Context) error {
-		if _, _, code := c.checks(t); code != 0 {
+		if _, _, code := checks(t, w.Kubeconfig); code != 0 {
 			return errors.New("not yet")
 		}
 		return nil
 	})
-	outcomes, reasons, _ = c.checks(t)
+	outcomes, reasons, _ = checks(t, w.Kubeconfig)
 	expect(t, outcomes, reasons, well)
-	printed, _, _ = c.run(t, "check")
+	printed, _, _ = runAs(t, w.Kubeconfig, "check")
 	t.Logf("after it:\n%s", printed)
-	if outcomes, reasons, code := c.checks(t, "--pre"); code != 0 {
+	if outcomes, reasons, code := checks(t, w.Kubeconfig, "--pre"); code != 0 {
 		t.Errorf("before an upgrade: exit code %d, %v, %v", code, outcomes, reasons)
 	}
 
 	if err := process.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	outcomes, reasons, code = c.checks(t)
+	outcomes, reasons, code = checks(t, w.Kubeconfig)
 	if code != 1 {
 		t.Errorf("stopped: exit code %d", code)
 	}
 	expect(t, outcomes, reasons, map[string]string{"certificate": "failed", "webhook": "failed", "policies at work": well["policies at work"]})
-	short, _, _ := c.run(t, "check", "--output", "short")
+	short, _, _ := runAs(t, w.Kubeconfig, "check", "--output", "short")
 	t.Logf("stopped, in short:\n%s", short)
 	if !strings.Contains(short, "✗ Admission: webhook: ") || strings.Contains(short, "✓") || !strings.Contains(short, "/docs/troubleshooting.md#the-api-server-does-not-reach-the-webhook)") {
 		t.Errorf("in short it says %s", short)
 	}
 
-	if err := c.Upgrade(ctx, c.control, "policy.enabled=false", "hints.enabled=false"); err != nil {
+	if err := w.chart.Upgrade(t.Context(), w.ControlPlane, "policy.enabled=false", "hints.enabled=false"); err != nil {
 		t.Fatal(err)
 	}
-	c.running(t)
+	w.start(t)
 	eventually(t, "nothing has failed", func(context.Context) error {
-		if _, _, code := c.checks(t); code != 0 {
+		if _, _, code := checks(t, w.Kubeconfig); code != 0 {
 			return errors.New("not yet")
 		}
 		return nil
 	})
-	outcomes, reasons, _ = c.checks(t)
+	outcomes, reasons, _ = checks(t, w.Kubeconfig)
 	expect(t, outcomes, reasons, map[string]string{"policies": "warning", "policies at work": "", "hints": "warning", "webhook": "ok", "an injection": "ok"})
 }
 
 // TestCheckBeforeTheInstallSeesOthers: another release of caject, and a cainjector at work.
 func TestCheckBeforeTheInstallSeesOthers(t *testing.T) {
 	t.Parallel()
-	outcomes, reasons, code := shared.checks(t, "--pre")
+	outcomes, reasons, code := checks(t, cluster.Kubeconfig, "--pre")
 	expect(t, outcomes, reasons, map[string]string{"another caject": "ok", "cainjector": "ok"})
 	if code != 0 || !strings.Contains(reasons["another caject"], "helm upgrade") {
 		t.Errorf("of its own release: exit code %d, %s", code, reasons["another caject"])
 	}
-	shared.create(t, &coordinationv1.Lease{
+	create(t, &coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "cert-manager-cainjector-leader-election"},
 		Spec: coordinationv1.LeaseSpec{
 			HolderIdentity: ptr.To("cainjector-0_some"), LeaseDurationSeconds: ptr.To(int32(600)), RenewTime: ptr.To(metav1.NewMicroTime(time.Now())),
 		},
 	})
-	outcomes, reasons, code = shared.checks(t, "--pre", "--namespace", "elsewhere")
+	outcomes, reasons, code = checks(t, cluster.Kubeconfig, "--pre", "--namespace", "elsewhere")
 	expect(t, outcomes, reasons, map[string]string{"another caject": "failed", "cainjector": "ok"})
 	if code != 1 || !strings.Contains(reasons["another caject"], "release caject in namespace caject") || !strings.Contains(reasons["cainjector"], "cainjector-0_some") {
 		t.Errorf("of another release: exit code %d, %v", code, reasons)
@@ -170,10 +168,10 @@ func TestCheckBeforeTheInstallSeesOthers(t *testing.T) {
 func TestCheckWithFewRights(t *testing.T) {
 	t.Parallel()
 	none := kubeconfigOf(t)
-	if stdout, stderr, code := run(t, "check", "--kubeconfig", none); code != 2 || stdout != "" || !strings.HasPrefix(stderr, "error: ") || strings.Count(stderr, "\n") != 1 {
+	if stdout, stderr, code := runAs(t, none, "check"); code != 2 || stdout != "" || !strings.HasPrefix(stderr, "error: ") || strings.Count(stderr, "\n") != 1 {
 		t.Errorf("without any right: exit code %d, %q, %q", code, stdout, stderr)
 	}
-	outcomes, reasons, code := shared.checks(t, "--pre", "--kubeconfig", none)
+	outcomes, reasons, code := checks(t, none, "--pre")
 	expect(t, outcomes, reasons, map[string]string{
 		"version": "ok", "the chart's objects": "failed", "the chart's roles": "failed", "another caject": "unknown", "cainjector": "unknown", "annotated objects": "unknown",
 	})
@@ -182,7 +180,7 @@ func TestCheckWithFewRights(t *testing.T) {
 	}
 
 	reader := kubeconfigOf(t, rbacv1.PolicyRule{APIGroups: []string{"apps"}, Resources: []string{"deployments"}, Verbs: []string{"get", "list"}})
-	outcomes, reasons, code = shared.checks(t, "--kubeconfig", reader)
+	outcomes, reasons, code = checks(t, reader)
 	if code != 0 {
 		t.Errorf("with the right to read Deployments: exit code %d, %v", code, reasons)
 	}
@@ -200,11 +198,9 @@ func TestCheckWithFewRights(t *testing.T) {
 // TestCheckSeesRightsThatDoNotFit: of caject's ServiceAccount, too many and too few.
 func TestCheckSeesRightsThatDoNotFit(t *testing.T) {
 	t.Parallel()
-	c := own(t)
-	if err := c.install(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	c.create(t,
+	w := own(t)
+	w.install(t)
+	w.create(t,
 		&rbacv1.ClusterRole{
 			ObjectMeta: metav1.ObjectMeta{Name: "too-much"},
 			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"list"}}},
@@ -214,11 +210,11 @@ func TestCheckSeesRightsThatDoNotFit(t *testing.T) {
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "too-much"},
 			Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: playground.Namespace, Name: "caject"}},
 		})
-	if err := c.client.Delete(t.Context(), &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: playground.Namespace, Name: "caject"}}); err != nil {
+	if err := w.client.Delete(t.Context(), &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: playground.Namespace, Name: "caject"}}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the API server knows", func(context.Context) error {
-		outcomes, reasons, _ := c.checks(t)
+		outcomes, reasons, _ := checks(t, w.Kubeconfig)
 		if outcomes["what it needs"] != "failed" || outcomes["Secrets"] != "failed" || !strings.Contains(reasons["what it needs"], "may not update secrets caject-ca in caject") {
 			return errors.New(reasons["what it needs"] + "; " + reasons["Secrets"])
 		}
@@ -229,13 +225,11 @@ func TestCheckSeesRightsThatDoNotFit(t *testing.T) {
 // TestCheckSeesACertificateThatNobodyTrusts: something else answers in caject's place.
 func TestCheckSeesACertificateThatNobodyTrusts(t *testing.T) {
 	t.Parallel()
-	ctx, c := t.Context(), own(t)
-	if err := c.install(ctx); err != nil {
-		t.Fatal(err)
-	}
-	process := c.running(t)
+	w := own(t)
+	w.install(t)
+	process := w.start(t)
 	eventually(t, "caject's own is trusted", func(context.Context) error {
-		if outcomes, reasons, _ := c.checks(t); outcomes["certificate"] != "ok" {
+		if outcomes, reasons, _ := checks(t, w.Kubeconfig); outcomes["certificate"] != "ok" {
 			return errors.New(reasons["certificate"])
 		}
 		return nil
@@ -251,14 +245,14 @@ func TestCheckSeesACertificateThatNobodyTrusts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := tls.Listen("tcp", net.JoinHostPort("localhost", strconv.Itoa(c.WebhookPort)), &tls.Config{Certificates: []tls.Certificate{pair}})
+	listener, err := tls.Listen("tcp", net.JoinHostPort("localhost", strconv.Itoa(w.chart.WebhookPort)), &tls.Config{Certificates: []tls.Certificate{pair}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := &http.Server{}
 	go func() { _ = server.Serve(listener) }()
 	defer server.Close()
-	outcomes, reasons, code := c.checks(t)
+	outcomes, reasons, code := checks(t, w.Kubeconfig)
 	expect(t, outcomes, reasons, map[string]string{"certificate": "failed", "webhook": "failed"})
 	if code != 1 || !strings.Contains(reasons["certificate"], "does not accept it for inject.caject.io of caject: x509: certificate signed by unknown authority") {
 		t.Errorf("exit code %d, %s", code, reasons["certificate"])
