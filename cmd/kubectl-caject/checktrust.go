@@ -89,16 +89,18 @@ func (e *examination) trust(ctx context.Context, i *installation) []verdict {
 		verdicts = append(verdicts, judgeTrust(e.now(), shown, callers))
 	}
 	if len(verdicts) == 0 {
-		verdicts = append(verdicts, unknown("certificates", "no replica is ready"))
+		verdicts = append(verdicts, unknown("certificates", "no replica runs"))
 	}
 	return verdicts
 }
 
-// showings dials each ready replica, or what the Service leads to where there are no pods.
+// showings dials each replica that runs, ready or not, or what the Service leads to where there are no pods.
 func (e *examination) showings(ctx context.Context, i *installation, to caller) []showing {
 	var all []showing
-	for _, pod := range i.ready() {
-		all = append(all, e.shownBy(ctx, &pod, to.serverName()))
+	for _, pod := range i.pods {
+		if pod.DeletionTimestamp == nil && pod.Status.Phase == corev1.PodRunning {
+			all = append(all, e.shownBy(ctx, &pod, to.serverName()))
+		}
 	}
 	if len(i.pods) > 0 || to.client.Service == nil {
 		return all

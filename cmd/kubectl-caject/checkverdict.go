@@ -54,7 +54,7 @@ func unread(check string, err error) verdict { return unknown(check, "%s", whyUn
 // whyUnread says in one line why something could not be looked at; of the caller's rights, what they lack.
 func whyUnread(err error) string {
 	text := strings.Join(strings.Fields(err.Error()), " ")
-	if _, denied, found := strings.Cut(text, " is forbidden: "); found {
+	if _, denied, found := strings.Cut(text, "forbidden: "); found {
 		if _, cannot, found := strings.Cut(denied, " cannot "); found {
 			return "you may not " + cannot
 		}

@@ -80,6 +80,10 @@ func TestWhyUnread(t *testing.T) {
 			`you may not list resource "pods" in API group "" at the cluster scope`,
 		},
 		"another plugin refuses": {apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "a", errors.New("not now")), "you may not: not now"},
+		"no right to a path": {
+			apierrors.NewGenericServerResponse(403, "get", schema.GroupResource{}, "", `forbidden: User "a" cannot get path "/metrics"`, 0, true),
+			`you may not get path "/metrics"`,
+		},
 		"something else":         {errors.New("it\n is away"), "it is away"},
 	} {
 		t.Run(sentence, func(t *testing.T) {
