@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"strconv"
@@ -42,13 +43,22 @@ func checks(t *testing.T, kubeconfig string, args ...string) (outcomes, reasons 
 	return outcomes, reasons, code
 }
 
-// expect compares some outcomes.
-func expect(t *testing.T, outcomes, reasons, want map[string]string) {
-	t.Helper()
+// differ compares some outcomes.
+func differ(outcomes, reasons, want map[string]string) error {
+	var errs []error
 	for check, outcome := range want {
 		if outcomes[check] != outcome {
-			t.Errorf("%s: %q, and not %q: %s", check, outcomes[check], outcome, reasons[check])
+			errs = append(errs, fmt.Errorf("%s: %q, and not %q: %s", check, outcomes[check], outcome, reasons[check]))
 		}
+	}
+	return errors.Join(errs...)
+}
+
+// expect fails the test if some outcomes are others.
+func expect(t *testing.T, outcomes, reasons, want map[string]string) {
+	t.Helper()
+	if err := differ(outcomes, reasons, want); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -65,64 +75,38 @@ func withPolicies(t *testing.T, w *world, served, notServed string) string {
 	return notServed
 }
 
-// TestCheckBeforeAndAfterTheInstall goes through the life of an installation: before it, installed and not running, running, killed, and upgraded
+// TestCheckBeforeAndAfterTheInstall goes through the life of an installation: before it, installed and not running, running, stopped, and upgraded
 // to one without policies and hints.
 func TestCheckBeforeAndAfterTheInstall(t *testing.T) {
 	t.Parallel()
 	w := own(t)
-	printed, _, code := runAs(t, w.Kubeconfig, "check", "--pre")
+	printed, _, _ := runAs(t, w.Kubeconfig, "check", "--pre")
 	t.Logf("before the install:\n%s", printed)
-	outcomes, reasons, _ := checks(t, w.Kubeconfig, "--pre")
-	if code != 0 {
-		t.Errorf("before the install: exit code %d", code)
-	}
-	expect(t, outcomes, reasons, map[string]string{
+	w.checked(t, 0, map[string]string{
 		"version": "ok", "policies": withPolicies(t, w, "ok", "warning"), "clock": "ok", "the chart's objects": "ok", "the chart's roles": "ok",
 		"another caject": "ok", "cainjector": "ok", "annotated objects": "ok",
-	})
-	if _, reasons, code := checks(t, w.Kubeconfig); code != 1 || !strings.Contains(reasons["installation"], "caject is not installed") {
-		t.Errorf("not installed: exit code %d, %s", code, reasons["installation"])
-	}
+	}, "--pre")
+	w.checked(t, 1, map[string]string{"installation": "failed"})
 
 	w.install(t, "resyncInterval=1s")
-	outcomes, reasons, code = checks(t, w.Kubeconfig)
-	if code != 1 {
-		t.Errorf("installed and not running: exit code %d", code)
-	}
-	expect(t, outcomes, reasons, map[string]string{
-		"installation": "ok", "replicas": "warning", "leader": "warning", "certificate": "failed", "webhook": "failed", "an injection": "failed", "what it needs": "ok",
+	w.checked(t, 1, map[string]string{
+		"installation": "ok", "replicas": "warning", "leader": "warning", "certificate": "failed", "webhook": "failed", "what it needs": "ok",
 	})
 
 	process := w.start(t)
-	well := map[string]string{
-		"installation": "ok", "replicas": "warning", "leader": "ok", "certificate": "ok", "policies": withPolicies(t, w, "ok", "warning"),
+	filled := withPolicies(t, w, "ok", "")
+	w.checked(t, 0, map[string]string{
+		"installation": "ok", "replicas": "warning", "leader": "ok", "certificate": "ok", "policies": withPolicies(t, w, "ok", "warning"), "policies at work": filled,
 		"webhook": "ok", "hints": "ok", "what it needs": "ok", "Secrets": "ok", "CABundles": "ok", "annotated objects": "ok", "an injection": "ok",
-	}
-	if there := withPolicies(t, w, "yes", ""); there != "" {
-		well["policies at work"] = "ok"
-	}
-	eventually(t, "all is well", func(context.Context) error {
-		if _, _, code := checks(t, w.Kubeconfig); code != 0 {
-			return errors.New("not yet")
-		}
-		return nil
 	})
-	outcomes, reasons, _ = checks(t, w.Kubeconfig)
-	expect(t, outcomes, reasons, well)
 	printed, _, _ = runAs(t, w.Kubeconfig, "check")
 	t.Logf("after it:\n%s", printed)
-	if outcomes, reasons, code := checks(t, w.Kubeconfig, "--pre"); code != 0 {
-		t.Errorf("before an upgrade: exit code %d, %v, %v", code, outcomes, reasons)
-	}
+	w.checked(t, 0, map[string]string{"another caject": "ok"}, "--pre") // an upgrade
 
 	if err := process.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	outcomes, reasons, code = checks(t, w.Kubeconfig)
-	if code != 1 {
-		t.Errorf("stopped: exit code %d", code)
-	}
-	expect(t, outcomes, reasons, map[string]string{"certificate": "failed", "webhook": "failed", "policies at work": well["policies at work"]})
+	w.checked(t, 1, map[string]string{"certificate": "failed", "webhook": "failed", "policies at work": filled})
 	short, _, _ := runAs(t, w.Kubeconfig, "check", "--output", "short")
 	t.Logf("stopped, in short:\n%s", short)
 	if !strings.Contains(short, "✗ Admission: webhook: ") || strings.Contains(short, "✓") || !strings.Contains(short, "/docs/troubleshooting.md#the-api-server-does-not-reach-the-webhook)") {
@@ -133,14 +117,19 @@ func TestCheckBeforeAndAfterTheInstall(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.start(t)
-	eventually(t, "nothing has failed", func(context.Context) error {
-		if _, _, code := checks(t, w.Kubeconfig); code != 0 {
-			return errors.New("not yet")
+	w.checked(t, 0, map[string]string{"policies": "warning", "policies at work": "", "hints": "warning", "webhook": "ok", "an injection": "ok"})
+}
+
+// checked fails the test unless kubectl caject check comes to these outcomes, by the name of the check, and that exit code.
+func (w *world) checked(t *testing.T, code int, want map[string]string, args ...string) {
+	t.Helper()
+	eventually(t, "check", func(context.Context) error {
+		outcomes, reasons, got := checks(t, w.Kubeconfig, args...)
+		if got != code {
+			return fmt.Errorf("exit code %d: %v", got, reasons)
 		}
-		return nil
+		return differ(outcomes, reasons, want)
 	})
-	outcomes, reasons, _ = checks(t, w.Kubeconfig)
-	expect(t, outcomes, reasons, map[string]string{"policies": "warning", "policies at work": "", "hints": "warning", "webhook": "ok", "an injection": "ok"})
 }
 
 // TestCheckBeforeTheInstallSeesOthers: another release of caject, and a cainjector at work.

@@ -44,21 +44,28 @@ func TestCheckOnTheNode(t *testing.T) {
 		t.Errorf("the certificates of %d replicas were looked at", certificates)
 	}
 
+	cluster.distrusted(t, plugin)
+}
+
+// distrusted has the API server trust another CA.
+func (r *rig) distrusted(t *testing.T, plugin string) {
+	t.Helper()
+	ctx := t.Context()
 	// Without its annotation caject leaves the configuration alone.
 	const annotation = "cert-manager.io/inject-ca-from-secret"
 	annotate := func(change string) error {
-		_, err := cluster.Kubectl(ctx, "", "annotate", "mutatingwebhookconfiguration", "caject", annotation+change)
+		_, err := r.Kubectl(ctx, "", "annotate", "mutatingwebhookconfiguration", "caject", annotation+change)
 		return err
 	}
 	if err := annotate("-"); err != nil {
 		t.Fatal(err)
 	}
 	patch := fmt.Sprintf(`[{"op":"replace","path":"/webhooks/0/clientConfig/caBundle","value":%q}]`, base64.StdEncoding.EncodeToString(playground.NewCA("other")))
-	if _, err := cluster.Kubectl(ctx, "", "patch", "mutatingwebhookconfiguration", "caject", "--type=json", "--patch", patch); err != nil {
+	if _, err := r.Kubectl(ctx, "", "patch", "mutatingwebhookconfiguration", "caject", "--type=json", "--patch", patch); err != nil {
 		t.Fatal(err)
 	}
-	if err := cluster.until(ctx, "both replicas are distrusted", func(context.Context) error {
-		checks, code := cluster.check(t, plugin)
+	if err := r.until(ctx, "both replicas are distrusted", func(context.Context) error {
+		checks, code := r.check(t, plugin)
 		distrusted := 0
 		for _, one := range checks {
 			if one.Outcome == "failed" && strings.Contains(one.Reason, "the API server does not accept it for inject.caject.io of caject: no certificate of the caBundle has issued it") {
@@ -72,8 +79,8 @@ func TestCheckOnTheNode(t *testing.T) {
 	}); err != nil {
 		t.Error(err)
 	}
-	t.Logf("with another CA:\n%s", cluster.printed(t, plugin, "--output", "short"))
-	if err := errors.Join(annotate("="+playground.Namespace+"/caject-ca"), cluster.settled(ctx, 2)); err != nil {
+	t.Logf("with another CA:\n%s", r.printed(t, plugin, "--output", "short"))
+	if err := errors.Join(annotate("="+playground.Namespace+"/caject-ca"), r.settled(ctx, 2)); err != nil {
 		t.Fatal(err)
 	}
 }
