@@ -19,7 +19,7 @@ import (
 	"github.com/caject/caject/cabundle/v1alpha1"
 )
 
-var forbidden = apierrors.NewForbidden(schema.GroupResource{Resource: "things"}, "", errors.New(`User "a" cannot list resource "things"`))
+var forbidden = apierrors.NewForbidden(schema.GroupResource{Resource: "things"}, "", errors.New(`user "a" cannot list resource "things"`))
 
 func TestJudgeFound(t *testing.T) {
 	of := func(namespaces ...string) []appsv1.Deployment {

@@ -3,6 +3,9 @@ package main
 import (
 	"bytes"
 	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -99,5 +102,41 @@ func TestSomeAreNamed(t *testing.T) {
 		if got := some(names); got != want {
 			t.Errorf("%v is %q", names, got)
 		}
+	}
+}
+
+// TestLinksLeadSomewhere: each page of the documents that a check names, and its heading.
+func TestLinksLeadSomewhere(t *testing.T) {
+	sources, err := filepath.Glob("check*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, heading, dropped := regexp.MustCompile(`"([a-z-]+\.md)(?:#([a-z-]+))?"`), regexp.MustCompile(`(?m)^#+ (.*)$`), regexp.MustCompile(`[^a-z0-9 -]`)
+	links := 0
+	for _, source := range sources {
+		if strings.HasSuffix(source, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, link := range page.FindAllSubmatch(text, -1) {
+			links++
+			document, err := os.ReadFile(filepath.Join("..", "..", "docs", string(link[1])))
+			if err != nil {
+				t.Fatal(err)
+			}
+			anchors := map[string]bool{"": true}
+			for _, h := range heading.FindAllSubmatch(document, -1) {
+				anchors[strings.ReplaceAll(dropped.ReplaceAllString(strings.ToLower(string(h[1])), ""), " ", "-")] = true
+			}
+			if !anchors[string(link[2])] {
+				t.Errorf("%s: %s leads nowhere", source, link[0])
+			}
+		}
+	}
+	if links == 0 {
+		t.Error("there are no links")
 	}
 }
