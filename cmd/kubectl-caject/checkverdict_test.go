@@ -87,7 +87,7 @@ func TestWhyUnread(t *testing.T) {
 			apierrors.NewGenericServerResponse(403, "get", schema.GroupResource{}, "", `forbidden: User "a" cannot get path "/metrics"`, 0, true),
 			`you may not get path "/metrics"`,
 		},
-		"something else":         {errors.New("it\n is away"), "it is away"},
+		"something else": {errors.New("it\n is away"), "it is away"},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			if got := whyUnread(test.err); got != test.want {
