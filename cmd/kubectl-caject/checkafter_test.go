@@ -169,9 +169,9 @@ func TestJudgeCalls(t *testing.T) {
 		want          want
 	}{
 		"none failed":       {samples("100", "0"), samples("101", "0"), nil, nil, want{passed, "of 202 calls since the API server was started 0 failed"}},
-		"some, at a start":  {samples("3", "3"), samples("4", "3"), nil, nil, want{passed, "of 8 calls since the API server was started 3 failed"}},
-		"many":              {samples("100", "40"), samples("101", "40"), nil, nil, want{warned, "40 failed"}},
-		"few of very many":  {samples("1e+06", "40"), samples("1e+06", "40"), nil, nil, want{passed, "40 failed"}},
+		"some, at a start":  {samples("30", "30"), samples("31", "30"), nil, nil, want{passed, "of 62 calls since the API server was started 30 failed"}},
+		"many":              {samples("1000", "400"), samples("1001", "400"), nil, nil, want{warned, "400 failed"}},
+		"few of very many":  {samples("1e+06", "400"), samples("1e+06", "400"), nil, nil, want{passed, "400 failed"}},
 		"one just now":      {samples("100", "0"), samples("101", "1"), nil, nil, want{warned, "1 of them now"}},
 		"never called":      {"", "", nil, nil, want{passed, "of 0 calls"}},
 		"no metrics":        {"", "", nil, forbidden, want{untold, "you may not"}},
@@ -191,7 +191,7 @@ func TestJudgeHints(t *testing.T) {
 	want{untold, "you may not"}.of(t, judgeHints(on, nil, forbidden, ""))
 	want{passed, "on, by secrets.hint.caject.io"}.of(t, judgeHints(on, callers, nil, ""))
 	want{passed, "of 100 calls since the API server was started 1 failed"}.of(t, judgeHints(on, callers, nil, samples("100", "1")))
-	want{warned, "of 100 calls since the API server was started 50 failed"}.of(t, judgeHints(on, callers, nil, samples("100", "50")))
+	want{warned, "of 1000 calls since the API server was started 500 failed"}.of(t, judgeHints(on, callers, nil, samples("1000", "500")))
 }
 
 func TestJudgePublished(t *testing.T) {

@@ -110,8 +110,9 @@ func (c calls) String() string {
 	return fmt.Sprintf("of %.0f calls since the API server was started %.0f failed", c.made, c.lost)
 }
 
-// many reports whether more calls have failed than those of an install, an upgrade or a node that was restarted: ten, and one in a hundred.
-func (c calls) many() bool { return c.lost >= 10 && c.lost >= c.made/100 }
+// many reports whether more calls have failed than those around an install, for example while kube-proxy had not heard of the pods: a hundred,
+// and one in a hundred.
+func (c calls) many() bool { return c.lost >= 100 && c.lost >= c.made/100 }
 
 // judgeFailingOpen says how many requests the API server let go on without caject's answer; before and after are its metrics before and after
 // it was asked to call the webhook.
