@@ -31,7 +31,6 @@ const notReached = "troubleshooting.md#the-api-server-does-not-reach-the-webhook
 
 // admission says what the API server does with annotated objects.
 func (e *examination) admission(ctx context.Context, i *installation, found *survey.Survey) []verdict {
-	callers, callersErr := e.callers(ctx, i)
 	before, err := e.metrics(ctx)
 	verdicts := e.policies(ctx, i)
 	if calledFor(i) != nil {
@@ -41,7 +40,7 @@ func (e *examination) admission(ctx context.Context, i *installation, found *sur
 	if err == nil {
 		after, err = e.metrics(ctx)
 	}
-	return append(verdicts, judgeHints(i, callers, callersErr, after), judgeFailingOpen(callers, callersErr, before, after, err))
+	return append(verdicts, judgeHints(i, after), judgeFailingOpen(i, before, after, err))
 }
 
 // policies says whether caject's are in force: whether they are there, and whether one fills a webhook configuration in a dry run.

@@ -178,20 +178,27 @@ func TestJudgeCalls(t *testing.T) {
 		"no configurations": {"", "", forbidden, nil, want{untold, "you may not"}},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			test.want.of(t, judgeFailingOpen(callers, test.callersErr, test.before, test.after, test.err))
+			test.want.of(t, judgeFailingOpen(&installation{callers: callers, callersErr: test.callersErr}, test.before, test.after, test.err))
 		})
 	}
 }
 
 func TestJudgeHints(t *testing.T) {
-	on, off := defaults("ns"), &installation{flags: map[string]string{"resync-interval": "30s"}}
-	callers := []caller{{webhook: "inject.caject.io"}, {webhook: "secrets.hint.caject.io"}}
-	want{warned, "they are off: a rotated CA is noticed within 30s"}.of(t, judgeHints(off, callers, nil, ""))
-	want{failed, "ValidatingWebhookConfiguration caject-hints is not there"}.of(t, judgeHints(on, callers[:1], nil, ""))
-	want{untold, "you may not"}.of(t, judgeHints(on, nil, forbidden, ""))
-	want{passed, "on, by secrets.hint.caject.io"}.of(t, judgeHints(on, callers, nil, ""))
-	want{passed, "of 100 calls since the API server was started 1 failed"}.of(t, judgeHints(on, callers, nil, samples("100", "1")))
-	want{warned, "of 1000 calls since the API server was started 500 failed"}.of(t, judgeHints(on, callers, nil, samples("1000", "500")))
+	on := func(err error, webhooks ...string) *installation {
+		i := defaults("ns")
+		i.callersErr = err
+		for _, webhook := range webhooks {
+			i.callers = append(i.callers, caller{webhook: webhook})
+		}
+		return i
+	}
+	const inject, hint = "inject.caject.io", "secrets.hint.caject.io"
+	want{warned, "they are off: a rotated CA is noticed within 30s"}.of(t, judgeHints(&installation{flags: map[string]string{"resync-interval": "30s"}}, ""))
+	want{failed, "ValidatingWebhookConfiguration caject-hints is not there"}.of(t, judgeHints(on(nil, inject), ""))
+	want{untold, "you may not"}.of(t, judgeHints(on(forbidden), ""))
+	want{passed, "on, by secrets.hint.caject.io"}.of(t, judgeHints(on(nil, inject, hint), ""))
+	want{passed, "of 100 calls since the API server was started 1 failed"}.of(t, judgeHints(on(nil, inject, hint), samples("100", "1")))
+	want{warned, "of 1000 calls since the API server was started 500 failed"}.of(t, judgeHints(on(nil, inject, hint), samples("1000", "500")))
 }
 
 func TestJudgePublished(t *testing.T) {

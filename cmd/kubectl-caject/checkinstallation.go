@@ -26,6 +26,8 @@ type installation struct {
 	flags      map[string]string // of caject, without dashes
 	pods       []corev1.Pod
 	podsErr    error // why pods are not known
+	callers    []caller
+	callersErr error // why those are not known
 }
 
 func newInstallation(deployment *appsv1.Deployment) *installation {
@@ -97,6 +99,7 @@ func (e *examination) find(ctx context.Context) (*installation, []verdict, error
 	} else {
 		i.pods = pods.Items
 	}
+	i.callers, i.callersErr = e.callersOf(ctx, i)
 	return i, append(verdicts, judgeReplicas(i), e.leader(ctx, i)), nil
 }
 

@@ -69,7 +69,7 @@ func webhooksOf(callers []caller, wanted func(name string) bool) []string {
 func isHint(name string) bool { return strings.HasSuffix(name, ".hint.caject.io") }
 
 // judgeHints says whether the API server tells caject of sources that change. Without metrics, how often it did is not known.
-func judgeHints(i *installation, callers []caller, err error, metrics string) verdict {
+func judgeHints(i *installation, metrics string) verdict {
 	const check = "hints"
 	if i.flag("hint-configuration") == "" {
 		interval := i.flag("resync-interval")
@@ -78,10 +78,10 @@ func judgeHints(i *installation, callers []caller, err error, metrics string) ve
 		}
 		return warn(check, "how-it-works.md#without-some-of-it", "they are off: a rotated CA is noticed within %s", interval)
 	}
-	if err != nil {
-		return unread(check, err)
+	if i.callersErr != nil {
+		return unread(check, i.callersErr)
 	}
-	names := webhooksOf(callers, isHint)
+	names := webhooksOf(i.callers, isHint)
 	if len(names) == 0 {
 		return fail(check, "how-it-works.md", "ValidatingWebhookConfiguration %s is not there, or empty: a rotated CA is noticed within %s; helm upgrade installs it",
 			i.flag("hint-configuration"), i.flag("resync-interval"))
@@ -116,15 +116,15 @@ func (c calls) many() bool { return c.lost >= 100 && c.lost >= c.made/100 }
 
 // judgeFailingOpen says how many requests the API server let go on without caject's answer; before and after are its metrics before and after
 // it was asked to call the webhook.
-func judgeFailingOpen(callers []caller, callersErr error, before, after string, err error) verdict {
+func judgeFailingOpen(i *installation, before, after string, err error) verdict {
 	const check, page = "calls", "troubleshooting.md#cajectfailingopen"
 	if err == nil {
-		err = callersErr
+		err = i.callersErr
 	}
 	if err != nil {
 		return unread(check, err)
 	}
-	names := webhooksOf(callers, func(string) bool { return true })
+	names := webhooksOf(i.callers, func(string) bool { return true })
 	former, _ := callsOf(before, names)
 	total, _ := callsOf(after, names)
 	switch {

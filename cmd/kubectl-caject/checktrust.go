@@ -45,8 +45,8 @@ type showing struct {
 	err     error
 }
 
-// callers reads caject's webhook configurations. Those that are missing are no error: hints may be off.
-func (e *examination) callers(ctx context.Context, i *installation) ([]caller, error) {
+// callersOf reads caject's webhook configurations. Those that are missing are no error: hints may be off.
+func (e *examination) callersOf(ctx context.Context, i *installation) ([]caller, error) {
 	var all []caller
 	webhooks := e.api.AdmissionregistrationV1()
 	mutating, err := webhooks.MutatingWebhookConfigurations().Get(ctx, i.flag("webhook-configuration"), metav1.GetOptions{})
@@ -77,7 +77,7 @@ func (e *examination) callers(ctx context.Context, i *installation) ([]caller, e
 
 // trust holds what each replica shows against what the API server trusts.
 func (e *examination) trust(ctx context.Context, i *installation) []verdict {
-	callers, err := e.callers(ctx, i)
+	callers, err := i.callers, i.callersErr
 	if err != nil {
 		return []verdict{unread("certificates", err)}
 	}
