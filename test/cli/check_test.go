@@ -243,7 +243,7 @@ func TestCheckSeesACertificateThatNobodyTrusts(t *testing.T) {
 	defer server.Close()
 	outcomes, reasons, code := checks(t, w.Kubeconfig)
 	expect(t, outcomes, reasons, map[string]string{"certificate": "failed", "webhook": "failed"})
-	if code != 1 || !strings.Contains(reasons["certificate"], "does not accept it for inject.caject.io of caject: x509: certificate signed by unknown authority") {
+	if code != 1 || !strings.Contains(reasons["certificate"], "does not accept it for inject.caject.io of caject: no certificate of the caBundle has issued it") {
 		t.Errorf("exit code %d, %s", code, reasons["certificate"])
 	}
 }
