@@ -21,8 +21,8 @@ var causes = []string{
 	"authority info access incorrectly marked critical", "invalid NameConstraints extension", "empty name constraints extension",
 }
 
-// causeOf returns why crypto/x509 cannot parse a certificate, without anything of the certificate in it.
-func causeOf(err error) string {
+// CauseOf returns why crypto/x509 cannot parse a certificate, without anything of the certificate in it.
+func CauseOf(err error) string {
 	if cause := strings.TrimPrefix(err.Error(), "x509: "); slices.Contains(causes, cause) {
 		return cause
 	}
@@ -35,7 +35,7 @@ func parseAll(ders [][]byte) (bundle Bundle, leftOut []string) {
 	for i, der := range ders {
 		certificate, err := x509.ParseCertificate(der)
 		if err != nil {
-			leftOut = append(leftOut, fmt.Sprintf("certificate %d of %d: %s", i+1, len(ders), causeOf(err)))
+			leftOut = append(leftOut, fmt.Sprintf("certificate %d of %d: %s", i+1, len(ders), CauseOf(err)))
 			continue
 		}
 		bundle.certificates = append(bundle.certificates, certificate)

@@ -59,6 +59,8 @@ type Finding struct {
 	Reference cabundle.Reference `json:"-"`
 	// Known is what is known of the source.
 	Known Known `json:"-"`
+	// differs says of each of Object's Fields what it lacks; nil if that was not looked at.
+	differs []difference
 }
 
 // Target names the target.
@@ -70,6 +72,8 @@ type Known struct {
 	Reading cabundle.Reading
 	// Published is what caject publishes of it; nil if that is nothing, or cannot be read.
 	Published *v1alpha1.CABundle
+	// Unlisted is true if the caller may not read what caject publishes.
+	Unlisted bool
 }
 
 // Survey is all that was found.

@@ -87,7 +87,8 @@ func (f *Finding) compare(now time.Time) {
 		return
 	}
 	f.State = Injected
-	if wrong := differences(now, f.Object, patch); wrong != "" {
+	f.differs = differences(now, f.Object, patch)
+	if wrong := summary(f.Object, f.differs); wrong != "" {
 		f.State, f.Message, f.Remedy = Pending, wrong, f.whatToDo(reading.Bundle)
 	}
 }
@@ -101,11 +102,21 @@ func (f *Finding) unverified(why string) {
 	f.State, f.Message = Unverified, why+"; whether its certificates are those of the source is not known"
 }
 
-// differences says what patch would change of object, or returns nothing if that is nothing that counts: certificates that have expired
-// leave a target in time, and do no harm.
-func differences(now time.Time, object cabundle.Object, patch []jsonpatch.Operation) string {
-	var empty, partly, surplus []string
-	for _, field := range object.Fields {
+// difference is what a field of a target lacks, in the order in which it matters; nothing if all is right.
+type difference string
+
+// The differences.
+const (
+	holdsNone    difference = "it holds no certificate"
+	holdsPart    difference = "it does not hold all certificates of the source"
+	holdsSurplus difference = "it holds certificates that it should not hold any more"
+)
+
+// differences says of each field of object what patch would change, or nothing if that is nothing that counts: certificates that have
+// expired leave a target in time, and do no harm.
+func differences(now time.Time, object cabundle.Object, patch []jsonpatch.Operation) []difference {
+	differs := make([]difference, len(object.Fields))
+	for i, field := range object.Fields {
 		at := slices.IndexFunc(patch, func(operation jsonpatch.Operation) bool { return operation.Path == field.Path })
 		if at < 0 {
 			continue
@@ -113,20 +124,28 @@ func differences(now time.Time, object cabundle.Object, patch []jsonpatch.Operat
 		held, wanted := cabundle.ParseExisting(field.CABundle), wantedBy(patch[at])
 		switch {
 		case held.Empty():
-			empty = append(empty, field.Webhook)
+			differs[i] = holdsNone
 		case lacks(held, wanted):
-			partly = append(partly, field.Webhook)
+			differs[i] = holdsPart
 		case lacks(wanted, held.Unexpired(now)):
-			surplus = append(surplus, field.Webhook)
+			differs[i] = holdsSurplus
 		}
 	}
-	switch {
-	case len(empty) > 0:
-		return "it holds no certificate" + in(empty)
-	case len(partly) > 0:
-		return "it does not hold all certificates of the source" + in(partly)
-	case len(surplus) > 0:
-		return "it holds certificates that it should not hold any more" + in(surplus)
+	return differs
+}
+
+// summary says of the worst difference where it is, or nothing if there is none.
+func summary(object cabundle.Object, differs []difference) string {
+	for _, worst := range []difference{holdsNone, holdsPart, holdsSurplus} {
+		var webhooks []string
+		for i, field := range object.Fields {
+			if differs[i] == worst {
+				webhooks = append(webhooks, field.Webhook)
+			}
+		}
+		if len(webhooks) > 0 {
+			return string(worst) + in(webhooks)
+		}
 	}
 	return ""
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -46,14 +47,19 @@ func NewReader(config *rest.Config) (*Reader, error) {
 		return nil, err
 	}
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, v1alpha1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, discoveryv1.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			return nil, err
 		}
 	}
 	mapper := meta.NewDefaultRESTMapper(nil) // what is read is known, and needs no discovery
-	mapper.Add(corev1.SchemeGroupVersion.WithKind("Secret"), meta.RESTScopeNamespace)
-	mapper.Add(corev1.SchemeGroupVersion.WithKind("ConfigMap"), meta.RESTScopeNamespace)
+	for _, kind := range []string{"Secret", "ConfigMap", "Event", "Service"} {
+		mapper.Add(corev1.SchemeGroupVersion.WithKind(kind), meta.RESTScopeNamespace)
+	}
+	mapper.Add(discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice"), meta.RESTScopeNamespace)
+	for _, kind := range cabundle.Kinds() {
+		mapper.AddSpecific(kind.GroupVersionKind(), kind.Resource(), kind.Resource(), meta.RESTScopeRoot)
+	}
 	mapper.Add(cluster.CertificateKind, meta.RESTScopeNamespace)
 	mapper.Add(v1alpha1.GroupVersion.WithKind("CABundle"), meta.RESTScopeRoot)
 	objects, err := client.New(config, client.Options{HTTPClient: httpClient, Scheme: scheme, Mapper: mapper})
@@ -109,7 +115,7 @@ func (r *Reader) Read(ctx context.Context, selection Selection) (*Survey, error)
 	return survey, nil
 }
 
-// published returns all CABundles by the source that they are about.
+// published returns all CABundles by the source that they are about; nil if the caller may not read them.
 func (r *Reader) published(ctx context.Context, survey *Survey) (map[string]*v1alpha1.CABundle, error) {
 	all := map[string]*v1alpha1.CABundle{}
 	var list v1alpha1.CABundleList
@@ -117,6 +123,7 @@ func (r *Reader) published(ctx context.Context, survey *Survey) (map[string]*v1a
 	case apierrors.IsNotFound(err) || meta.IsNoMatchError(err): // caject is not there, or publishes nothing
 	case apierrors.IsForbidden(err):
 		survey.Gaps = append(survey.Gaps, "you may not list cabundles: what caject publishes does not count")
+		return nil, nil
 	case err != nil:
 		return nil, err
 	}
@@ -183,7 +190,7 @@ func (r *Reader) read(ctx context.Context, objects []cabundle.Object, published 
 		mu.Lock()
 		_, has := known[ref]
 		if !has && annotated && problem == nil {
-			known[ref] = Known{Published: published[ref.String()]}
+			known[ref] = Known{Published: published[ref.String()], Unlisted: published == nil}
 		}
 		mu.Unlock()
 		if has || !annotated || problem != nil {
@@ -193,7 +200,7 @@ func (r *Reader) read(ctx context.Context, objects []cabundle.Object, published 
 			reading := r.sources.Read(ctx, ref, cluster.Consistent)
 			mu.Lock()
 			defer mu.Unlock()
-			known[ref] = Known{Reading: reading, Published: published[ref.String()]}
+			known[ref] = Known{Reading: reading, Published: published[ref.String()], Unlisted: published == nil}
 			return nil
 		})
 	}

@@ -5,12 +5,11 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/discovery"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
+	"github.com/caject/caject/cabundle/cluster"
 	"github.com/caject/caject/cabundle/metrics"
 )
 
@@ -83,26 +82,8 @@ func (r *resyncOptions) suggestions(api *clients, counters *metrics.Metrics, log
 	}}
 }
 
-// servesPolicies asks the API server whether it serves MutatingAdmissionPolicies, in a version that the chart has. Whoever is
-// authenticated may ask.
+// servesPolicies asks the API server whether it serves MutatingAdmissionPolicies, in a version that the chart has.
 func servesPolicies(d discovery.ServerResourcesInterface) (bool, error) {
-	for _, version := range []string{"v1", "v1beta1"} {
-		switch list, err := d.ServerResourcesForGroupVersion("admissionregistration.k8s.io/" + version); {
-		case apierrors.IsNotFound(err): // no such version
-		case err != nil:
-			return false, err
-		case hasPolicies(list):
-			return true, nil
-		}
-	}
-	return false, nil
-}
-
-func hasPolicies(list *metav1.APIResourceList) bool {
-	for _, resource := range list.APIResources {
-		if resource.Name == "mutatingadmissionpolicies" {
-			return true
-		}
-	}
-	return false
+	version, err := cluster.PolicyVersion(d)
+	return version != "", err
 }

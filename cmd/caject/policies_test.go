@@ -3,16 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-logr/logr/funcr"
 	"github.com/google/go-cmp/cmp"
-	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/rest"
 	clocktesting "k8s.io/utils/clock/testing"
 )
 
@@ -87,44 +83,5 @@ func TestItIsAskedAgain(t *testing.T) {
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
-	}
-}
-
-// TestWhatTheAPIServerServes asks one that serves some versions of some resources.
-func TestWhatTheAPIServerServes(t *testing.T) {
-	const webhooks, policies = `{"name":"validatingwebhookconfigurations"}`, `{"name":"mutatingadmissionpolicies"}`
-	for sentence, test := range map[string]struct {
-		versions map[string]string // what is in each
-		status   int               // of all others
-		served   bool
-		wrong    bool
-	}{
-		"v1":                {map[string]string{"v1": webhooks + "," + policies}, http.StatusNotFound, true, false},
-		"the beta":          {map[string]string{"v1": webhooks, "v1beta1": policies}, http.StatusNotFound, true, false},
-		"none, no beta":     {map[string]string{"v1": webhooks}, http.StatusNotFound, false, false},
-		"none in the beta":  {map[string]string{"v1": webhooks, "v1beta1": `{"name":"validatingadmissionpolicies"}`}, http.StatusNotFound, false, false},
-		"it does not know":  {nil, http.StatusServiceUnavailable, false, true},
-		"it does not allow": {nil, http.StatusForbidden, false, true},
-	} {
-		t.Run(sentence, func(t *testing.T) {
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				resources, ok := test.versions[strings.TrimPrefix(r.URL.Path, "/apis/admissionregistration.k8s.io/")]
-				if !ok {
-					w.WriteHeader(test.status)
-					return
-				}
-				w.Header().Set("Content-Type", "application/json")
-				_, _ = w.Write([]byte(`{"kind":"APIResourceList","apiVersion":"v1","resources":[` + resources + `]}`))
-			}))
-			defer server.Close()
-			d, err := discovery.NewDiscoveryClientForConfig(&rest.Config{Host: server.URL})
-			if err != nil {
-				t.Fatal(err)
-			}
-			served, err := servesPolicies(d)
-			if served != test.served || (err != nil) != test.wrong {
-				t.Errorf("%t, %v", served, err)
-			}
-		})
 	}
 }
