@@ -165,7 +165,7 @@ func (k *Known) published(reading cabundle.Reading, filled bool) Link {
 		link.State, link.Detail = Unknown, "you may not read cabundles"
 		return link
 	case k.Published == nil && filled:
-		link.State, link.Detail = Unknown, "caject publishes nothing of it, and no target lacks anything"
+		link.State, link.Detail = Unknown, "caject publishes nothing of it (yet), and no target lacks anything"
 		return link
 	case k.Published == nil:
 		link.Detail, link.Remedy = "caject publishes nothing of it", "is an injector running? kubectl caject check"

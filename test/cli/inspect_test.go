@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,12 @@ func TestInspectATarget(t *testing.T) {
 		create(t, object)
 		filled(t, object, former)
 	}
+	eventually(t, "publish the source", func(context.Context) error {
+		if found := inspection(t, 0, "vwc/inspect"); !slices.ContainsFunc(found.Chain, func(link survey.Link) bool { return link.Name == "published" && link.State == survey.Holds }) {
+			return fmt.Errorf("the chain is %+v", found.Chain)
+		}
+		return nil
+	})
 	prints(t, 0, []string{"vwc/inspect"}, "ValidatingWebhookConfiguration inspect: Injected", "✓ source: Secret cli/inspect exists",
 		"✓ published: CABundle secret.cli.inspect is Ready", "✓ caBundle in w0.inspect.example.com, w1.inspect.example.com: 1 certificate",
 		"1: CN=former", "certificate 1 of the source", "ECDSA P-256", "owner of the caBundle: nobody")
@@ -141,15 +148,27 @@ func TestInspectSaysWhereTheChainIsBroken(t *testing.T) {
 	}
 }
 
+// TestInspectSaysWhoOwnsACABundle has somebody apply a placeholder, which a policy fills in the same request: the applier owns it then.
 func TestInspectSaysWhoOwnsACABundle(t *testing.T) {
 	t.Parallel()
 	ca := playground.NewCA("owned")
 	create(t, playground.NewSecret(namespace, "owned", ca))
 	object := playground.NewValidating("owned", 1, playground.FromSecret(namespace, "owned"))
-	object.Webhooks[0].ClientConfig.CABundle = []byte("\n") // as in many a chart
 	create(t, object)
 	filled(t, object, ca)
-	prints(t, 0, []string{"vwc", "owned"}, "! main_test.test (Update), since", "leave caBundle out")
+	prints(t, 0, []string{"vwc", "owned"}, "owner of the caBundle: nobody, as it should be")
+	again := playground.NewValidating("owned", 1, playground.FromSecret(namespace, "owned"))
+	again.APIVersion, again.Kind = "admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"
+	again.Webhooks[0].ClientConfig.CABundle = []byte("\n")
+	manifest, err := json.Marshal(again)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cluster.Kubectl(t.Context(), string(manifest), "apply", "--server-side", "--force-conflicts", "--field-manager=somebody", "--filename=-"); err != nil {
+		t.Fatal(err)
+	}
+	filled(t, object, ca)
+	prints(t, 0, []string{"vwc", "owned"}, "! somebody (Apply), since", "leave caBundle out")
 }
 
 func TestInspectShowsEvents(t *testing.T) {
