@@ -47,7 +47,7 @@ const (
 
 // chain returns the links of f's target.
 func (f *Finding) chain(now time.Time) []Link {
-	links := append([]Link{f.annotation()}, sourceChain(now, f.Reference, f.Known, f.State == Injected || f.State == NotInjectable)...)
+	links := append([]Link{f.annotation()}, sourceChain(now, f.Reference, f.Known, f.State.Right())...)
 	return reached(append(links, f.bundles()...))
 }
 
@@ -181,6 +181,8 @@ func (k *Known) published(reading cabundle.Reading, filled bool) Link {
 	case announced.Problem != nil:
 		link.Reason, link.Detail = announced.Problem.Reason, name+": "+announced.Problem.Detail
 		link.Remedy = "wait, or see whether caject runs: kubectl caject check"
+	case filled && lacks(announced.Bundle, reading.Bundle): // it is shown a moment after the targets are filled
+		link.State, link.Detail = Unknown, name+" does not show all certificates of the source yet, and no target lacks any"
 	case lacks(announced.Bundle, reading.Bundle):
 		link.Detail = name + " does not hold all certificates of the source"
 		link.Remedy = "caject has not read the source since it changed, or distrusts a certificate of it: it does within resyncInterval"

@@ -78,6 +78,7 @@ func TestWhereTheChainIsBroken(t *testing.T) {
 		"caject may not read it":                    {target(fromSecret, one), Known{Reading: holds(one), Published: refusing("SourceForbidden")}, "++++x -"},
 		"caject has not read it yet":                {target(fromSecret, one), Known{Reading: holds(one), Published: announced(nil)}, "++++x -"},
 		"published is behind":                       {target(fromSecret, one), Known{Reading: holds(two), Published: announced(one)}, "++++x -"},
+		"published is behind, filled all the same":  {target(fromSecret, two), Known{Reading: holds(two), Published: announced(one)}, "++++? +"},
 		"one of two webhooks lacks it":              {target(fromSecret, one, nil), Known{Reading: holds(one), Published: announced(one)}, "+++++ +x"},
 		"webhooks that hold the same are one":       {target(fromSecret, one, nil, one), Known{Reading: holds(one), Published: announced(one)}, "+++++ +x"},
 		"the source may not be read":                {target(fromSecret, one), Known{Reading: problem(cabundle.SourceForbidden, ""), Published: announced(one)}, "+???+ +"},
