@@ -45,7 +45,15 @@ func refusing(reason string) *v1alpha1.CABundle {
 	return published
 }
 
-func TestWhereTheChainIsBroken(t *testing.T) {
+// chainCase has what is wanted as marks: those of annotation, source, opt-in, ca.crt, published, and of each caBundle.
+type chainCase struct {
+	object cabundle.Object
+	known  Known
+	want   string
+}
+
+// chainCases are keyed by what is the matter.
+func chainCases() map[string]chainCase {
 	one, two := ca("one"), ca("two")
 	old := cabundletest.CA("old", at0.Add(-2*time.Hour), at0.Add(-time.Hour))
 	fromSecret := map[string]string{cabundle.InjectCAFromSecretAnnotation: "a/b"}
@@ -56,12 +64,7 @@ func TestWhereTheChainIsBroken(t *testing.T) {
 	}
 	distrusted := holds(one)
 	distrusted.Distrusted = []string{cabundle.Fingerprint(cabundle.ParseExisting(one).Certificates()[0])}
-	// The marks are those of annotation, source, opt-in, ca.crt, published, and of each caBundle.
-	for name, test := range map[string]struct {
-		object cabundle.Object
-		known  Known
-		want   string
-	}{
+	return map[string]chainCase{
 		"all is right":                              {target(fromSecret, one), Known{Reading: holds(one), Published: announced(one)}, "+++++ +"},
 		"nothing is annotated":                      {target(nil, one), Known{}, "x---- -"},
 		"a malformed annotation":                    {target(map[string]string{cabundle.InjectCAFromAnnotation: "b"}, one), Known{}, "x---- -"},
@@ -89,7 +92,11 @@ func TestWhereTheChainIsBroken(t *testing.T) {
 		"no place for a caBundle": {
 			cabundle.Object{Target: target(nil).Target, Annotations: fromSecret, NotInjectable: "it has no webhooks"}, Known{Reading: holds(one), Published: announced(one)}, "+++++ ?",
 		},
-	} {
+	}
+}
+
+func TestWhereTheChainIsBroken(t *testing.T) {
+	for name, test := range chainCases() {
 		t.Run(name, func(t *testing.T) {
 			inspection := InspectTarget(at0, Judge(at0, test.object, test.known))
 			marks := map[LinkState]string{Holds: "+", Broken: "x", NotReached: "-", Unknown: "?"}
