@@ -113,7 +113,7 @@ func sourceChain(now time.Time, ref cabundle.Reference, known Known, filled bool
 			}
 		}
 	}
-	return append(links, known.published(reading, filled))
+	return append(links, known.publication(reading, filled))
 }
 
 // judged returns reading as targets are filled from it.
@@ -157,8 +157,8 @@ func counted(certificates int) string {
 	return fmt.Sprintf("%d certificates", certificates)
 }
 
-// published is the link of what caject publishes of a source, which reading is of.
-func (k *Known) published(reading cabundle.Reading, filled bool) Link {
+// publication is the link of what caject publishes of a source, which reading is of.
+func (k *Known) publication(reading cabundle.Reading, filled bool) Link {
 	link := Link{Name: publishedLink, State: Broken}
 	switch {
 	case k.Published == nil && k.Unlisted:
