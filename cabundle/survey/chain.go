@@ -47,7 +47,7 @@ const (
 
 // chain returns the links of f's target.
 func (f *Finding) chain(now time.Time) []Link {
-	links := append([]Link{f.annotation()}, sourceChain(now, f.Reference, f.Known, f.State == Injected || f.State == NotInjectable)...)
+	links := append([]Link{f.annotation()}, sourceChain(now, f.Reference, f.Known, f.State.Right())...)
 	return reached(append(links, f.bundles()...))
 }
 
@@ -113,7 +113,7 @@ func sourceChain(now time.Time, ref cabundle.Reference, known Known, filled bool
 			}
 		}
 	}
-	return append(links, known.published(reading, filled))
+	return append(links, known.publication(reading, filled))
 }
 
 // judged returns reading as targets are filled from it.
@@ -157,15 +157,15 @@ func counted(certificates int) string {
 	return fmt.Sprintf("%d certificates", certificates)
 }
 
-// published is the link of what caject publishes of a source, which reading is of.
-func (k *Known) published(reading cabundle.Reading, filled bool) Link {
+// publication is the link of what caject publishes of a source, which reading is of.
+func (k *Known) publication(reading cabundle.Reading, filled bool) Link {
 	link := Link{Name: publishedLink, State: Broken}
 	switch {
 	case k.Published == nil && k.Unlisted:
 		link.State, link.Detail = Unknown, "you may not read cabundles"
 		return link
 	case k.Published == nil && filled:
-		link.State, link.Detail = Unknown, "caject publishes nothing of it, and no target lacks anything"
+		link.State, link.Detail = Unknown, "caject publishes nothing of it (yet), and no target lacks anything"
 		return link
 	case k.Published == nil:
 		link.Detail, link.Remedy = "caject publishes nothing of it", "is an injector running? kubectl caject check"
@@ -181,6 +181,8 @@ func (k *Known) published(reading cabundle.Reading, filled bool) Link {
 	case announced.Problem != nil:
 		link.Reason, link.Detail = announced.Problem.Reason, name+": "+announced.Problem.Detail
 		link.Remedy = "wait, or see whether caject runs: kubectl caject check"
+	case filled && lacks(announced.Bundle, reading.Bundle): // it is shown a moment after the targets are filled
+		link.State, link.Detail = Unknown, name+" does not show all certificates of the source yet, and no target lacks any"
 	case lacks(announced.Bundle, reading.Bundle):
 		link.Detail = name + " does not hold all certificates of the source"
 		link.Remedy = "caject has not read the source since it changed, or distrusts a certificate of it: it does within resyncInterval"

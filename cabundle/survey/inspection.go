@@ -119,7 +119,7 @@ func InspectCABundle(now time.Time, published *v1alpha1.CABundle, targets []Find
 	known := Known{Published: published}
 	return &Inspection{
 		Object: "CABundle " + published.Name, At: now, Source: Printable(published.Spec.Source), Targets: targets,
-		Chain:        []Link{known.published(cabundle.Reading{}, false)},
+		Chain:        []Link{known.publication(cabundle.Reading{}, false)},
 		Certificates: DecodePEM(now, cabundle.Published{CABundle: published.Status.CABundle}.Bundle().PEM(), known.origin),
 		Conditions:   published.Status.Conditions,
 		kind:         "CABundle", namespace: metav1.NamespaceDefault, name: published.Name,

@@ -129,7 +129,7 @@ func (r *Reader) Endpoint(ctx context.Context, s *Server) (Endpoint, error) {
 	var service corev1.Service
 	switch err := r.objects.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: s.Name}, &service); {
 	case apierrors.IsNotFound(err):
-		return Endpoint{}, fmt.Errorf("Service %s/%s does not exist", s.Namespace, s.Name)
+		return Endpoint{}, fmt.Errorf("the Service %s/%s does not exist", s.Namespace, s.Name)
 	case apierrors.IsForbidden(err):
 		return Endpoint{}, fmt.Errorf("you may not read Service %s/%s", s.Namespace, s.Name)
 	case err != nil:
@@ -140,7 +140,7 @@ func (r *Reader) Endpoint(ctx context.Context, s *Server) (Endpoint, error) {
 	}
 	at := slices.IndexFunc(service.Spec.Ports, func(port corev1.ServicePort) bool { return int64(port.Port) == s.Port })
 	if at < 0 {
-		return Endpoint{}, fmt.Errorf("Service %s/%s has no port %d", s.Namespace, s.Name, s.Port)
+		return Endpoint{}, fmt.Errorf("the Service %s/%s has no port %d", s.Namespace, s.Name, s.Port)
 	}
 	var listed discoveryv1.EndpointSliceList
 	err := r.objects.List(ctx, &listed, client.InNamespace(s.Namespace), client.MatchingLabels{discoveryv1.LabelServiceName: s.Name})
@@ -152,7 +152,7 @@ func (r *Reader) Endpoint(ctx context.Context, s *Server) (Endpoint, error) {
 	}
 	endpoint, ok := readyOf(listed.Items, service.Spec.Ports[at].Name)
 	if !ok {
-		return Endpoint{}, fmt.Errorf("Service %s/%s has no ready endpoint", s.Namespace, s.Name)
+		return Endpoint{}, fmt.Errorf("the Service %s/%s has no ready endpoint", s.Namespace, s.Name)
 	}
 	return endpoint, nil
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 
 	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/cabundle/survey"
@@ -124,7 +124,7 @@ func parseSubject(args []string, namespace string) (survey.Subject, error) {
 	case !isTarget && !isCABundle:
 		_, err := survey.ParseSelection([]string{cmp.Or(kind, text)})
 		return survey.Subject{}, fmt.Errorf("%w; or a secret, certificate or cabundle", err)
-	case name == "" || len(path.IsValidPathSegmentName(name)) > 0:
+	case name == "" || len(content.IsPathSegmentName(name)) > 0:
 		return survey.Subject{}, fmt.Errorf("%q is not KIND/NAME", text)
 	case isCABundle:
 		return survey.Subject{CABundle: name}, nil

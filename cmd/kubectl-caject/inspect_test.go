@@ -105,6 +105,11 @@ func good(t *testing.T) survey.Known {
 	return survey.Known{Reading: cabundle.Reading{Bundle: bundle}, Published: published(t)}
 }
 
+// target inspects a target.
+func target(known survey.Known, object cabundle.Object) *survey.Inspection {
+	return survey.InspectTarget(inspectedAt, survey.Judge(inspectedAt, object, known))
+}
+
 func refused(reason cabundle.Reason, detail, remedy string) survey.Known {
 	return survey.Known{Reading: cabundle.Reading{Problem: &cabundle.Problem{Reason: reason, Detail: detail, Remedy: remedy}}}
 }
@@ -112,9 +117,6 @@ func refused(reason cabundle.Reason, detail, remedy string) survey.Known {
 // TestInspectPrints compares what is printed with the golden files. UPDATE_GOLDEN=yes writes them.
 func TestInspectPrints(t *testing.T) {
 	ca, former, evil := inspectFile(t, "ca.pem"), inspectFile(t, "former.pem"), inspectFile(t, "evil.pem")
-	target := func(known survey.Known, object cabundle.Object) *survey.Inspection {
-		return survey.InspectTarget(inspectedAt, survey.Judge(inspectedAt, object, known))
-	}
 	forbidden := refused(cabundle.SourceForbidden, "you may not read Secret default/webhook-tls", "let its role get it")
 	forbidden.Published = published(t)
 	busy := target(good(t), configuration(t, fromSecret, owned, ca, bytes.Join([][]byte{former, ca}, nil), ca))

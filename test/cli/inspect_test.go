@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +51,18 @@ func prints(t *testing.T, code int, args []string, words ...string) {
 	t.Logf("%q prints\n%s%s", args, stdout, stderr)
 }
 
+// shown waits until the CABundle of target's source shows all that the source holds: that is a moment after the target is filled.
+func shown(t *testing.T, target string) {
+	t.Helper()
+	eventually(t, "show the source of "+target, func(context.Context) error {
+		found := inspection(t, 0, target)
+		if !slices.ContainsFunc(found.Chain, func(link survey.Link) bool { return link.Name == "published" && link.State == survey.Holds }) {
+			return fmt.Errorf("the chain is %+v", found.Chain)
+		}
+		return nil
+	})
+}
+
 func TestInspectATarget(t *testing.T) {
 	t.Parallel()
 	former, ca := playground.NewCA("former"), playground.NewCA("current")
@@ -64,6 +77,7 @@ func TestInspectATarget(t *testing.T) {
 		create(t, object)
 		filled(t, object, former)
 	}
+	shown(t, "vwc/inspect")
 	prints(t, 0, []string{"vwc/inspect"}, "ValidatingWebhookConfiguration inspect: Injected", "✓ source: Secret cli/inspect exists",
 		"✓ published: CABundle secret.cli.inspect is Ready", "✓ caBundle in w0.inspect.example.com, w1.inspect.example.com: 1 certificate",
 		"1: CN=former", "certificate 1 of the source", "ECDSA P-256", "owner of the caBundle: nobody")
@@ -77,6 +91,7 @@ func TestInspectATarget(t *testing.T) {
 	} {
 		filled(t, object, former, ca)
 	}
+	shown(t, "vwc/inspect")
 	for _, name := range []string{"vwc/inspect", "mutatingwebhookconfiguration/inspect", "crd/inspects.inspects.example.com", "apiservice/v1.inspect.example.com"} {
 		found := inspection(t, 0, name)
 		if len(found.Places) != 1 || len(found.Places[0].Certificates) != 2 {
@@ -141,15 +156,27 @@ func TestInspectSaysWhereTheChainIsBroken(t *testing.T) {
 	}
 }
 
+// TestInspectSaysWhoOwnsACABundle has somebody apply a placeholder, which a policy fills in the same request: the applier owns it then.
 func TestInspectSaysWhoOwnsACABundle(t *testing.T) {
 	t.Parallel()
 	ca := playground.NewCA("owned")
 	create(t, playground.NewSecret(namespace, "owned", ca))
 	object := playground.NewValidating("owned", 1, playground.FromSecret(namespace, "owned"))
-	object.Webhooks[0].ClientConfig.CABundle = []byte("\n") // as in many a chart
 	create(t, object)
 	filled(t, object, ca)
-	prints(t, 0, []string{"vwc", "owned"}, "! main_test.test (Update), since", "leave caBundle out")
+	prints(t, 0, []string{"vwc", "owned"}, "owner of the caBundle: nobody, as it should be")
+	again := playground.NewValidating("owned", 1, playground.FromSecret(namespace, "owned"))
+	again.APIVersion, again.Kind = "admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"
+	again.Webhooks[0].ClientConfig.CABundle = []byte("\n")
+	manifest, err := json.Marshal(again)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cluster.Kubectl(t.Context(), string(manifest), "apply", "--server-side", "--force-conflicts", "--field-manager=somebody", "--filename=-"); err != nil {
+		t.Fatal(err)
+	}
+	filled(t, object, ca)
+	prints(t, 0, []string{"vwc", "owned"}, "! somebody (Apply), since", "leave caBundle out")
 }
 
 func TestInspectShowsEvents(t *testing.T) {
@@ -172,6 +199,7 @@ func TestInspectWithFewRights(t *testing.T) {
 	object := playground.NewValidating("few", 1, playground.FromSecret(namespace, "few"))
 	create(t, object)
 	filled(t, object, ca)
+	shown(t, "vwc/few")
 	configurations := rbacv1.PolicyRule{APIGroups: []string{"admissionregistration.k8s.io"}, Resources: []string{"validatingwebhookconfigurations"}, Verbs: []string{"get"}}
 	bundles := rbacv1.PolicyRule{APIGroups: []string{"caject.io"}, Resources: []string{"cabundles"}, Verbs: []string{"get", "list"}}
 	for name, test := range map[string]struct {
