@@ -5,6 +5,7 @@ go 1.26.0
 
 require (
 	github.com/caject/caject v0.0.0-00010101000000-000000000000
+	github.com/creack/pty v1.1.24
 	github.com/go-logr/logr v1.4.3
 	github.com/google/go-cmp v0.7.0
 	github.com/prometheus/client_model v0.6.3

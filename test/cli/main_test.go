@@ -56,7 +56,7 @@ func runTests(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer os.RemoveAll(dir)
-	cluster.plugin = filepath.Join(root, "bin", "kubectl-caject")
+	cluster.plugin = filepath.Join(dir, "kubectl-caject")
 	program := filepath.Join(dir, "caject")
 	err = errors.Join(playground.BuildPlugin(ctx, root, cluster.plugin, "-race"), playground.BuildCaject(ctx, root, program, "-race"))
 	if err != nil {
