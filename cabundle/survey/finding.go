@@ -78,6 +78,11 @@ type Survey struct {
 	Targets []Finding `json:"targets"`
 	// Gaps say what the caller may not read, one line each.
 	Gaps []string `json:"gaps,omitempty"`
+
+	// Published are all CABundles, by the source that they are about.
+	Published map[string]*v1alpha1.CABundle `json:"-"`
+	// Unlisted are the kinds that the caller may not list.
+	Unlisted []cabundle.Kind `json:"-"`
 }
 
 // Right reports whether all targets are.

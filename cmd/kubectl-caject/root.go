@@ -65,6 +65,7 @@ Exit code 0: all is right. 1: something is not. 2: it could not be told.`,
 	*p.config.Timeout = "30s" // kubectl waits for ever
 	p.config.AddFlags(root.PersistentFlags())
 	root.AddCommand(newStatusCommand(p))
+	root.AddCommand(newAuditCommand(p))
 	addCompletion(root)
 	return root
 }
