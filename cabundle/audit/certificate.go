@@ -49,7 +49,7 @@ func certificates(object, holder string, all []*x509.Certificate) []Issue {
 		found = append(found, issue(WeakKey, object, holder+": "+firstOf(keys), "have it issued anew: RSA with 2048 bits at least, or ECDSA P-256"))
 	}
 	if len(signatures) > 0 {
-		found = append(found, issue(WeakSignature, object, holder+": "+firstOf(signatures), "have it issued anew with SHA-256: Go, so the API server, does not accept that signature"))
+		found = append(found, issue(WeakSignature, object, holder+": "+firstOf(signatures), "have it issued anew with SHA-256: where the API server has to check that signature it does not accept it"))
 	}
 	return found
 }

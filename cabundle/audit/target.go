@@ -151,7 +151,7 @@ func (in *Input) certificatesOf(object string, f *survey.Finding) []Issue {
 		issues = append(issues, issue(ExpiredCertificate, object, "its caBundle holds "+list(expired)+", which "+have(expired)+" expired",
 			"nothing: it does no harm, and leaves when the caBundle is next written"))
 	}
-	if source.Problem == nil && !cabundle.Replaces(f.Object.Annotations) {
+	if f.State != survey.Refused && !source.Bundle.Empty() && !cabundle.Replaces(f.Object.Annotations) {
 		issues = append(issues, foreign(object, f, others)...)
 	}
 	return append(issues, certificates(object, "its caBundle", others)...)

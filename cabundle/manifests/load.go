@@ -14,6 +14,9 @@ import (
 // MaxFileBytes is how large a file may be.
 const MaxFileBytes = 10 << 20
 
+// standardInput is what messages call "-".
+const standardInput = "standard input"
+
 // extensions are those of the files that are read of a folder.
 var extensions = []string{".yaml", ".yml", ".json"}
 
@@ -21,9 +24,11 @@ var extensions = []string{".yaml", ".yml", ".json"}
 // recursive also those of the folders in it. notes say what was passed over. It is an error if there is no object at all, so that a
 // pipe that has broken is noticed.
 func Load(paths []string, recursive bool, stdin io.Reader) (objects []Object, notes []string, err error) {
-	for _, path := range paths {
+	names := slices.Clone(paths)
+	for i, path := range paths {
 		if path == "-" {
-			found, err := load("standard input", stdin)
+			names[i] = standardInput
+			found, err := load(standardInput, stdin)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -46,7 +51,7 @@ func Load(paths []string, recursive bool, stdin io.Reader) (objects []Object, no
 		}
 	}
 	if len(objects) == 0 {
-		return nil, nil, fmt.Errorf("there is no object of Kubernetes in %s", strings.Join(paths, ", "))
+		return nil, nil, fmt.Errorf("there is no object of Kubernetes in %s", strings.Join(names, ", "))
 	}
 	return objects, notes, nil
 }

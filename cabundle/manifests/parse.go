@@ -55,25 +55,21 @@ func Parse(file string, text []byte) ([]Object, error) {
 // values returns the document as JSON; one in JSON may be several values, one after the other.
 func (d document) values(file string) ([]document, error) {
 	trimmed := bytes.TrimLeft(d.text, " \t\r\n")
-	if bytes.HasPrefix(trimmed, []byte("{{")) {
-		return nil, fmt.Errorf("%s:%d: %s", file, d.lineAt(len(d.text)-len(trimmed)), renderFirst)
-	}
-	if bytes.HasPrefix(trimmed, []byte("{")) {
+	if bytes.HasPrefix(trimmed, []byte("{")) && !bytes.HasPrefix(trimmed, []byte("{{")) {
 		values, wrong := d.jsonValues()
 		if wrong == nil {
 			return values, nil
 		}
 		if _, err := yaml.YAMLToJSONStrict(d.text); err != nil { // else it is YAML in braces
-			return nil, fmt.Errorf("%s:%d: %s", file, wrong.line, orTemplate(d.text, wrong.text))
+			return nil, d.refuse(file, wrong.line, wrong.text)
 		}
 	}
 	converted, err := yaml.YAMLToJSONStrict(d.text)
 	if err != nil {
 		line, what := d.locate(err)
-		return nil, fmt.Errorf("%s:%d: %s", file, line, orTemplate(d.text, what))
+		return nil, d.refuse(file, line, what)
 	}
-	first := len(d.text) - len(bytes.TrimLeft(d.text, "\r\n"))
-	return []document{{line: d.lineAt(first), text: converted}}, nil
+	return []document{{line: d.begins, text: converted}}, nil
 }
 
 // lineAt returns the number of the line in the file that has the byte of d.text at offset.
@@ -81,12 +77,12 @@ func (d document) lineAt(offset int) int {
 	return d.line + bytes.Count(d.text[:min(offset, len(d.text))], []byte("\n"))
 }
 
-// orTemplate returns what is wrong, or that text is a template, if it may be one.
-func orTemplate(text []byte, what string) string {
-	if bytes.Contains(text, []byte("{{")) {
-		return renderFirst
+// refuse says what is wrong in a line of file, or that the document is a template, if it may be one.
+func (d document) refuse(file string, line int, what string) error {
+	if action := bytes.Index(d.text, []byte("{{")); action >= 0 {
+		line, what = d.lineAt(action), renderFirst
 	}
-	return what
+	return fmt.Errorf("%s:%d: %s", file, line, what)
 }
 
 // inLine is how the parser of YAML says where something is.

@@ -4,8 +4,9 @@ import "bytes"
 
 // document is a part of a file, between lines of three hyphens.
 type document struct {
-	line int // number of its first line in the file, from 1
-	text []byte
+	line   int // number of its first line in the file, from 1
+	begins int // that of the first one with more than a comment
+	text   []byte
 }
 
 // split returns the documents of a YAML file. A line that begins with three hyphens, or is three dots, is a mark wherever it stands
@@ -13,12 +14,11 @@ type document struct {
 func split(text []byte) []document {
 	var documents []document
 	open := document{line: 1}
-	begun := false // something but blank lines and comments was found in it
 	end := func(next int) {
-		if begun {
+		if open.begins > 0 {
 			documents = append(documents, open)
 		}
-		open, begun = document{line: next}, false
+		open = document{line: next}
 	}
 	for number, rest := 1, text; len(rest) > 0; number++ {
 		line, after, _ := bytes.Cut(rest, []byte("\n"))
@@ -31,11 +31,13 @@ func split(text []byte) []document {
 		case marks(line, "---"):
 			end(number)
 			whole = append([]byte("   "), whole[len("---"):]...)
-		case !begun && bytes.HasPrefix(line, []byte("%")): // a directive
+		case open.begins == 0 && bytes.HasPrefix(line, []byte("%")): // a directive
 			whole = []byte("\n")
 		}
 		content := bytes.TrimSpace(whole)
-		begun = begun || len(content) > 0 && content[0] != '#'
+		if open.begins == 0 && len(content) > 0 && content[0] != '#' {
+			open.begins = number
+		}
 		open.text = append(open.text, whole...)
 	}
 	end(0)
