@@ -2,6 +2,7 @@ package manifests
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -54,8 +55,7 @@ func Parse(file string, text []byte) ([]Object, error) {
 
 // values returns the document as JSON; one in JSON may be several values, one after the other.
 func (d document) values(file string) ([]document, error) {
-	trimmed := bytes.TrimLeft(d.text, " \t\r\n")
-	if bytes.HasPrefix(trimmed, []byte("{")) && !bytes.HasPrefix(trimmed, []byte("{{")) {
+	if d.looksLikeJSON() {
 		values, wrong := d.jsonValues()
 		if wrong == nil {
 			return values, nil
@@ -70,6 +70,13 @@ func (d document) values(file string) ([]document, error) {
 		return nil, d.refuse(file, line, what)
 	}
 	return []document{{line: d.begins, text: converted}}, nil
+}
+
+// looksLikeJSON reports whether d begins with a brace and a quotation mark, or nothing in braces: so does YAML, but seldom.
+func (d document) looksLikeJSON() bool {
+	inside, braced := bytes.CutPrefix(bytes.TrimSpace(d.text), []byte("{"))
+	inside = bytes.TrimSpace(inside)
+	return braced && len(inside) > 0 && (inside[0] == '"' || inside[0] == '}')
 }
 
 // lineAt returns the number of the line in the file that has the byte of d.text at offset.
@@ -113,22 +120,7 @@ func objectsOf(value document, where string) ([]Object, error) {
 		return nil, nil
 	}
 	if strings.HasSuffix(kind, "List") && head[4].IsArray() {
-		var objects []Object
-		for _, item := range head[4].Array() {
-			if !item.IsObject() {
-				continue
-			}
-			raw := []byte(item.Raw)
-			if !item.Get("kind").Exists() { // a typed list of the API server
-				raw = fmt.Appendf(nil, `{"kind":%q,"apiVersion":%q,%s`, strings.TrimSuffix(kind, "List"), version, strings.TrimLeft(item.Raw, "{ \t\r\n"))
-			}
-			found, err := objectsOf(document{line: value.line, text: raw}, where)
-			if err != nil {
-				return nil, err
-			}
-			objects = append(objects, found...)
-		}
-		return objects, nil
+		return itemsOf(head[4].Array(), strings.TrimSuffix(kind, "List"), version, where, value.line)
 	}
 	group, _, grouped := strings.Cut(version, "/")
 	if !grouped {
@@ -141,6 +133,30 @@ func objectsOf(value document, where string) ([]Object, error) {
 	return []Object{object}, nil
 }
 
+// itemsOf returns the objects of a List. In one that the API server answers the items have no kind of their own: it is the given one.
+func itemsOf(items []gjson.Result, kind, version, where string, line int) ([]Object, error) {
+	var objects []Object
+	for _, item := range items {
+		raw := item.Raw
+		if _, fields, ok := strings.Cut(raw, "{"); ok && item.IsObject() && !item.Get("kind").Exists() && !item.Get("apiVersion").Exists() {
+			if strings.TrimSpace(fields) == "}" {
+				continue
+			}
+			head, err := json.Marshal(map[string]string{"kind": kind, "apiVersion": version})
+			if err != nil {
+				return nil, err
+			}
+			raw = strings.TrimSuffix(string(head), "}") + "," + fields
+		}
+		found, err := objectsOf(document{line: line, text: []byte(raw)}, where)
+		if err != nil {
+			return nil, err
+		}
+		objects = append(objects, found...)
+	}
+	return objects, nil
+}
+
 // isTemplate reports whether o, in quotation marks, has actions of a template where it counts.
 func (o *Object) isTemplate() bool {
 	const action = "{{"
@@ -149,9 +165,8 @@ func (o *Object) isTemplate() bool {
 	}
 	found := false
 	gjson.GetBytes(o.Raw, "metadata.annotations").ForEach(func(key, value gjson.Result) bool {
-		asks := cabundle.DecidesInjection(key.String()) || len(cabundle.OptIns([]byte(`{"metadata":{"annotations":{`+key.Raw+`:""}}}`))) > 0
-		found = found || asks && strings.Contains(value.String(), action)
-		return true
+		found = cabundle.DecidesInjection(key.String()) && strings.Contains(value.String(), action)
+		return !found
 	})
 	return found
 }

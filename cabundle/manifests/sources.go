@@ -129,5 +129,5 @@ func (s *sources) makes(ref cabundle.Reference) bool {
 		key.Name = secretName(certificate)
 	}
 	_, maker := s.makerOf(key)
-	return s.secrets[key] == nil && maker != nil
+	return key.Name != "" && s.secrets[key] == nil && maker != nil
 }
