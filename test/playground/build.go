@@ -12,6 +12,11 @@ func BuildCaject(ctx context.Context, root, path string, flags ...string) error 
 	return build(ctx, root, path, "./cmd/caject", flags...)
 }
 
+// BuildPlugin builds kubectl caject into the file path.
+func BuildPlugin(ctx context.Context, root, path string, flags ...string) error {
+	return build(ctx, root, path, "./cmd/kubectl-caject", flags...)
+}
+
 // BuildCainjector builds the program that runs the controllers of cert-manager's cainjector into the file path.
 func BuildCainjector(ctx context.Context, root, path string) error {
 	return build(ctx, filepath.Join(root, "test", "oracle"), path, "./cainjector")
