@@ -106,7 +106,7 @@ func means(subject rbacv1.Subject, account client.ObjectKey) bool {
 	case rbacv1.ServiceAccountKind:
 		return subject.Namespace == account.Namespace && subject.Name == account.Name
 	case rbacv1.GroupKind:
-		return subject.Name == "system:serviceaccounts" || subject.Name == "system:serviceaccounts:"+account.Namespace
+		return subject.Name == "system:authenticated" || subject.Name == "system:serviceaccounts" || subject.Name == "system:serviceaccounts:"+account.Namespace
 	}
 	return subject.Kind == rbacv1.UserKind && subject.Name == "system:serviceaccount:"+account.Namespace+":"+account.Name
 }
