@@ -167,3 +167,10 @@ func TestEachCode(t *testing.T) {
 		}
 	}
 }
+
+func TestADSAKeyIsWeak(t *testing.T) {
+	t.Parallel()
+	if got := weakKey(&x509.Certificate{PublicKeyAlgorithm: x509.DSA}); got != "a DSA key" { // Go makes none
+		t.Errorf("%q", got)
+	}
+}

@@ -2,7 +2,6 @@ package audit
 
 import (
 	"bytes"
-	"crypto/dsa"
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/x509"
@@ -78,7 +77,8 @@ func weakKey(certificate *x509.Certificate) string {
 		if bits := key.Curve.Params().BitSize; bits < minECDSABits {
 			return fmt.Sprintf("an ECDSA key of %d bits", bits)
 		}
-	case *dsa.PublicKey:
+	}
+	if certificate.PublicKeyAlgorithm == x509.DSA {
 		return "a DSA key"
 	}
 	return ""

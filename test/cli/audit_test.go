@@ -172,7 +172,7 @@ func TestAuditWithFewRights(t *testing.T) {
 	create(t, playground.NewSecret(namespace, "audit-few", playground.NewCA("audit-few")))
 	create(t, playground.NewValidating("audit-few", 1, playground.FromSecret(namespace, "audit-few-missing")))
 	listing := rbacv1.PolicyRule{APIGroups: []string{"admissionregistration.k8s.io"}, Resources: []string{"validatingwebhookconfigurations"}, Verbs: []string{"list"}}
-	report, code := auditAs(t, kubeconfigOf(t, listing), "--namespace", namespace)
+	report, _ := auditAs(t, kubeconfigOf(t, listing), "--namespace", namespace)
 	for _, gap := range []string{
 		"you may not list cabundles", "you may not list customresourcedefinitions", "you may not read Services and EndpointSlices in namespace default",
 		"you may not read roles", "you may not read Secret cli/audit-few-missing",
