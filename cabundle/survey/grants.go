@@ -6,6 +6,8 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -21,6 +23,15 @@ type Grant struct {
 	// Own is true if that is the namespace of the ServiceAccount.
 	Own   bool
 	Rules []rbacv1.PolicyRule
+}
+
+// addRoles has roles and their bindings known.
+func addRoles(scheme *runtime.Scheme, mapper *meta.DefaultRESTMapper) error {
+	for _, kind := range []string{"Role", "RoleBinding"} {
+		mapper.Add(rbacv1.SchemeGroupVersion.WithKind(kind), meta.RESTScopeNamespace)
+		mapper.Add(rbacv1.SchemeGroupVersion.WithKind("Cluster"+kind), meta.RESTScopeRoot)
+	}
+	return rbacv1.AddToScheme(scheme)
 }
 
 // binding is a ClusterRoleBinding or a RoleBinding.

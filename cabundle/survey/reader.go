@@ -11,12 +11,10 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -49,37 +47,31 @@ func NewReader(config *rest.Config) (*Reader, error) {
 		return nil, err
 	}
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, discoveryv1.AddToScheme, rbacv1.AddToScheme, v1alpha1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, discoveryv1.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			return nil, err
 		}
 	}
-	objects, err := client.New(config, client.Options{HTTPClient: httpClient, Scheme: scheme, Mapper: mapper()})
+	mapper := meta.NewDefaultRESTMapper(nil) // what is read is known, and needs no discovery
+	for _, kind := range []string{"Secret", "ConfigMap", "Event", "Service"} {
+		mapper.Add(corev1.SchemeGroupVersion.WithKind(kind), meta.RESTScopeNamespace)
+	}
+	mapper.Add(discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice"), meta.RESTScopeNamespace)
+	for _, kind := range cabundle.Kinds() {
+		mapper.AddSpecific(kind.GroupVersionKind(), kind.Resource(), kind.Resource(), meta.RESTScopeRoot)
+	}
+	mapper.Add(cluster.CertificateKind, meta.RESTScopeNamespace)
+	mapper.Add(v1alpha1.GroupVersion.WithKind("CABundle"), meta.RESTScopeRoot)
+	objects, err := client.New(config, client.Options{HTTPClient: httpClient, Scheme: scheme, Mapper: mapper})
 	if err != nil {
+		return nil, err
+	}
+	if err := addRoles(scheme, mapper); err != nil {
 		return nil, err
 	}
 	r := &Reader{targets: targets, objects: objects, now: time.Now}
 	r.sources = cluster.NewSources(objects, cabundle.Scope{}, func() ([]byte, error) { return r.apiServerCA(config) }).As("you")
 	return r, nil
-}
-
-// mapper knows what is read, so that it needs no discovery.
-func mapper() meta.RESTMapper {
-	mapper := meta.NewDefaultRESTMapper(nil)
-	for _, kind := range []schema.GroupVersionKind{
-		corev1.SchemeGroupVersion.WithKind("Secret"), corev1.SchemeGroupVersion.WithKind("ConfigMap"), cluster.CertificateKind,
-		corev1.SchemeGroupVersion.WithKind("Service"), discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice"),
-		rbacv1.SchemeGroupVersion.WithKind("Role"), rbacv1.SchemeGroupVersion.WithKind("RoleBinding"),
-	} {
-		mapper.Add(kind, meta.RESTScopeNamespace)
-	}
-	for _, kind := range []schema.GroupVersionKind{
-		v1alpha1.GroupVersion.WithKind("CABundle"),
-		rbacv1.SchemeGroupVersion.WithKind("ClusterRole"), rbacv1.SchemeGroupVersion.WithKind("ClusterRoleBinding"),
-	} {
-		mapper.Add(kind, meta.RESTScopeRoot)
-	}
-	return mapper
 }
 
 // apiServerCA returns the API server's CA in PEM: that which pods get, else that of config.

@@ -55,7 +55,8 @@ func newAuditCommand(p *plugin) *cobra.Command {
 		Short: "Look for what is wrong with caBundles and sources, will be, or is weaker than it looks",
 		Long: `Look for what a careful operator would: annotations that are not followed, sources that cannot be used or expire soon,
 weak certificates, private keys where everybody can read them, webhooks whose Service is not there, rights that caject does
-not need. [Each finding](audit.md) has a code, a severity and a way out.
+not need. Each finding has a code, a severity and a way out:
+https://github.com/caject/caject/blob/main/docs/audit.md
 
 With -f it looks at manifests, as CI does, and asks no cluster: a source that is not among them is no error then.
 Documents without a namespace are taken to be in that of --namespace; without it, in default.
@@ -76,12 +77,12 @@ Exit code 1 if something as bad as --fail-on says is found.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.run(cmd.Context()) },
 	}
 	flags := command.Flags()
-	flags.StringArrayVarP(&a.files, "filename", "f", nil, "Look at this file, or the files of this folder, in place of the cluster; - is standard input. May be given several times.")
+	flags.StringArrayVarP(&a.files, "filename", "f", nil, "Look at this `FILE`, or the files of this folder, in place of the cluster; - is standard input. May be given several times.")
 	flags.BoolVarP(&a.recursive, "recursive", "R", false, "Look at the folders in folders, too.")
 	flags.StringVarP(&a.output, "output", "o", "", "json or yaml. Without it: a table.")
-	flags.StringArrayVar(&a.ignored, "ignore", nil, "Leave out this code, or CODE=OBJECT this code of such objects; * stands for any text. May be given several times.")
-	flags.StringVar(&a.failOn, "fail-on", "error", "The least severity for exit code 1: error, warning, info, or never.")
-	flags.StringVar(&a.within, "expires-within", "30d", "From how long before it a source counts as expiring. In its last seven days it is an error.")
+	flags.StringArrayVar(&a.ignored, "ignore", nil, "Leave out this `CODE`, or with CODE=OBJECT this code of such objects; * stands for any text. May be given several times.")
+	flags.StringVar(&a.failOn, "fail-on", "error", "The least `SEVERITY` for exit code 1: error, warning, info, or never.")
+	flags.StringVar(&a.within, "expires-within", "30d", "From how `LONG` before it a source counts as expiring. In its last seven days it is an error.")
 	completeWith(command, "output", auditOutputs...)
 	completeWith(command, "fail-on", thresholds...)
 	completeWith(command, "ignore", codeNames()...)
