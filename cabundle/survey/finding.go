@@ -81,8 +81,6 @@ type Survey struct {
 
 	// Published are all CABundles, by the source that they are about.
 	Published map[string]*v1alpha1.CABundle `json:"-"`
-	// Unlisted are the kinds that the caller may not list.
-	Unlisted []cabundle.Kind `json:"-"`
 }
 
 // Right reports whether all targets are.

@@ -142,7 +142,6 @@ func (r *Reader) objectsOf(ctx context.Context, selection Selection, survey *Sur
 		listed, err := r.targets.List(ctx, kind)
 		if apierrors.IsForbidden(err) {
 			survey.Gaps = append(survey.Gaps, fmt.Sprintf("you may not list %s: those are missing here", kind.Resource().Resource))
-			survey.Unlisted = append(survey.Unlisted, kind)
 			continue
 		}
 		if err != nil {

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/cabundle/audit"
 	"github.com/caject/caject/cabundle/manifests"
 	"github.com/caject/caject/cabundle/survey"
@@ -165,11 +164,8 @@ func (a *auditCommand) cluster(ctx context.Context) (in audit.Input, gaps []stri
 	if err != nil {
 		return in, nil, err
 	}
-	if len(found.Unlisted) == len(cabundle.Kinds()) {
-		return in, nil, errors.New("you may list none of the kinds that carry a caBundle, so there is nothing to look at")
-	}
 	in.Targets = found.Targets
-	if len(found.Unlisted) == 0 && *a.config.Namespace == "" {
+	if len(found.Gaps) == 0 && *a.config.Namespace == "" { // else an object that names it may be missing
 		in.Published = found.Published
 	}
 	services, unread, err := reader.Services(ctx, found.Targets)
