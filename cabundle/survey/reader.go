@@ -136,15 +136,24 @@ func (r *Reader) published(ctx context.Context, survey *Survey) (map[string]*v1a
 	return all, nil
 }
 
-// objectsOf reads the selected targets; absent are those that were named and do not exist.
+// objectsOf reads the selected targets; absent are those that were named and do not exist. The error is a Forbidden if the caller may read
+// none of what was selected.
 func (r *Reader) objectsOf(ctx context.Context, selection Selection, survey *Survey) (objects []cabundle.Object, absent []Finding, err error) {
+	var denied error
+	answers := 0
+	// answered takes in an answer of the API server, and reports whether it is one about the cluster; gap says what is missing otherwise.
+	answered := func(err error, gap string) (bool, error) {
+		if apierrors.IsForbidden(err) {
+			denied = err
+			survey.Gaps = append(survey.Gaps, gap)
+			return false, nil
+		}
+		answers++
+		return err == nil, err
+	}
 	for _, kind := range selection.kinds() {
 		listed, err := r.targets.List(ctx, kind)
-		if apierrors.IsForbidden(err) {
-			survey.Gaps = append(survey.Gaps, fmt.Sprintf("you may not list %s: those are missing here", kind.Resource().Resource))
-			continue
-		}
-		if err != nil {
+		if _, err := answered(err, fmt.Sprintf("you may not list %s: those are missing here", kind.Resource().Resource)); err != nil {
 			return nil, nil, err
 		}
 		objects = append(objects, listed...)
@@ -154,16 +163,21 @@ func (r *Reader) objectsOf(ctx context.Context, selection Selection, survey *Sur
 			continue
 		}
 		object, err := r.targets.Get(ctx, target, cluster.Consistent)
-		switch {
-		case apierrors.IsNotFound(err):
+		if apierrors.IsNotFound(err) {
+			answers++
 			absent = append(absent, Finding{Kind: target.Kind, Name: target.Name, State: Absent, Message: "it does not exist"})
-		case apierrors.IsForbidden(err):
-			survey.Gaps = append(survey.Gaps, fmt.Sprintf("you may not read %s: it is missing here", target))
-		case err != nil:
+			continue
+		}
+		ok, err := answered(err, fmt.Sprintf("you may not read %s: it is missing here", target))
+		if err != nil {
 			return nil, nil, err
-		default:
+		}
+		if ok {
 			objects = append(objects, object)
 		}
+	}
+	if answers == 0 && denied != nil {
+		return nil, nil, denied
 	}
 	return objects, absent, nil
 }
