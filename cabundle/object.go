@@ -44,6 +44,8 @@ type Field struct {
 	Webhook string
 	// CABundle is what the field holds, decoded from base64; nil if it is absent or not base64.
 	CABundle []byte
+	// Service is namespace/name of the Service whose certificate the caBundle is for; empty if that is a URL.
+	Service string
 }
 
 // ParseObject reads an object of the given kind from its JSON, as the API server sends it in an AdmissionReview or
@@ -126,7 +128,17 @@ func (r *row) fields(value gjson.Result, at, rest, item string) []Field {
 		Path:     "/" + strings.ReplaceAll(at+names, ".", "/"), // no name in it has anything to escape
 		Webhook:  item,
 		CABundle: decode(value.Get(names[last+len("."):])),
+		Service:  serviceOf(value.Get("service")),
 	}}
+}
+
+// serviceOf returns namespace/name of what stands beside a caBundle, in all kinds under the same name.
+func serviceOf(service gjson.Result) string {
+	namespace, name := service.Get("namespace").String(), service.Get("name").String()
+	if namespace == "" || name == "" {
+		return ""
+	}
+	return namespace + "/" + name
 }
 
 func decode(caBundle gjson.Result) []byte {

@@ -106,6 +106,8 @@ func TestFieldsOfTheFourKinds(t *testing.T) {
 		"a CRD without clientConfig": {CustomResourceDefinition, crd(apiextensionsv1.WebhookConverter, &apiextensionsv1.WebhookConversion{}), nil, "its conversion webhook has no clientConfig"},
 		"an APIService": {APIService, apiService(apiregistrationv1.APIServiceSpec{Service: &apiregistrationv1.ServiceReference{}, CABundle: []byte("x")}),
 			[]Field{{Path: "/spec/caBundle", CABundle: []byte("x")}}, ""},
+		"an APIService that says which Service": {APIService, apiService(apiregistrationv1.APIServiceSpec{Service: &apiregistrationv1.ServiceReference{Namespace: "ns", Name: "svc"}}),
+			[]Field{{Path: "/spec/caBundle", Service: "ns/svc"}}, ""},
 		"an APIService that skips verification": {APIService, apiService(insecure), nil, "it has insecureSkipTLSVerify"},
 		"a local APIService":                    {APIService, apiService(apiregistrationv1.APIServiceSpec{}), nil, "it has no service"},
 		"every webhook of a configuration": {ValidatingWebhookConfiguration, validating(nil, []byte("x")), []Field{
@@ -117,6 +119,11 @@ func TestFieldsOfTheFourKinds(t *testing.T) {
 				Name: "a", ClientConfig: admissionregistrationv1.WebhookClientConfig{URL: &url},
 			}}},
 			[]Field{{Path: "/webhooks/0/clientConfig/caBundle", Webhook: "a"}}, ""},
+		"a webhook with a Service": {MutatingWebhookConfiguration,
+			&admissionregistrationv1.MutatingWebhookConfiguration{Webhooks: []admissionregistrationv1.MutatingWebhook{{
+				Name: "a", ClientConfig: admissionregistrationv1.WebhookClientConfig{Service: &admissionregistrationv1.ServiceReference{Namespace: "ns", Name: "svc"}},
+			}}},
+			[]Field{{Path: "/webhooks/0/clientConfig/caBundle", Webhook: "a", Service: "ns/svc"}}, ""},
 		"a configuration without webhooks": {ValidatingWebhookConfiguration, validating(), nil, "it has no webhooks"},
 	}
 	for sentence, test := range tests {

@@ -82,6 +82,9 @@ type Survey struct {
 	Targets []Finding `json:"targets"`
 	// Gaps say what the caller may not read, one line each.
 	Gaps []string `json:"gaps,omitempty"`
+
+	// Published are all CABundles, by the source that they are about.
+	Published map[string]*v1alpha1.CABundle `json:"-"`
 }
 
 // Right reports whether all targets are.

@@ -66,6 +66,9 @@ func NewReader(config *rest.Config) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := addRoles(scheme, mapper); err != nil {
+		return nil, err
+	}
 	r := &Reader{targets: targets, objects: objects, now: time.Now}
 	r.sources = cluster.NewSources(objects, cabundle.Scope{}, func() ([]byte, error) { return r.apiServerCA(config) }).As("you")
 	return r, nil
@@ -92,6 +95,7 @@ func (r *Reader) Read(ctx context.Context, selection Selection) (*Survey, error)
 	if err != nil {
 		return nil, err
 	}
+	survey.Published = published
 	objects, absent, err := r.objectsOf(ctx, selection, survey)
 	if err != nil {
 		return nil, err

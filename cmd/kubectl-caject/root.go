@@ -64,7 +64,7 @@ Exit code 0: all is right. 1: something is not. 2: it could not be told.`,
 	root.SetErr(streams.ErrOut)
 	*p.config.Timeout = "30s" // kubectl waits for ever
 	p.config.AddFlags(root.PersistentFlags())
-	root.AddCommand(newStatusCommand(p), newInspectCommand(p), newCheckCommand(p))
+	root.AddCommand(newStatusCommand(p), newInspectCommand(p), newCheckCommand(p), newAuditCommand(p))
 	addCompletion(root)
 	return root
 }
