@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/validate/content"
+
 	"github.com/caject/caject/cabundle"
 )
 
@@ -58,13 +60,16 @@ func ParseSelection(args []string) (Selection, error) {
 			return selection, unknownKind(args[0])
 		}
 		for _, name := range args[1:] {
+			if len(content.IsPathSegmentName(name)) > 0 {
+				return selection, fmt.Errorf("%q cannot be a name", name)
+			}
 			selection.Named = append(selection.Named, cabundle.Target{Kind: kind, Name: name})
 		}
 		return selection, nil
 	}
 	for _, arg := range args {
 		text, name, named := strings.Cut(arg, "/")
-		if named && (name == "" || strings.Contains(name, "/")) {
+		if named && (name == "" || len(content.IsPathSegmentName(name)) > 0) {
 			return selection, fmt.Errorf("%q is not KIND/NAME", arg)
 		}
 		for text := range strings.SplitSeq(text, ",") {

@@ -160,6 +160,8 @@ func TestParseSelection(t *testing.T) {
 		"another group":              {args: []string{"customresourcedefinition.example.com"}, refused: "carries no caBundle"},
 		"without a name":             {args: []string{"crd/"}, refused: "is not KIND/NAME"},
 		"two slashes":                {args: []string{"crd/a/b"}, refused: "is not KIND/NAME"},
+		"a folder as name":           {args: []string{"crd/.."}, refused: "is not KIND/NAME"},
+		"a name with a slash":        {args: []string{"crd", "a%2fb"}, refused: "cannot be a name"},
 		"another kind and a name":    {args: []string{"pods", "a"}, refused: `"pods" carries no caBundle`},
 	}
 	for name, test := range tests {

@@ -47,6 +47,7 @@ Exit code 1 if a check failed; 2 if no installation could be looked for.`,
 	flags := command.Flags()
 	flags.BoolVar(&c.pre, "pre", false, "Check that caject can be installed.")
 	flags.StringVarP(&c.output, "output", "o", "", "short (a line for each check that is not ok), json or yaml.")
+	completeWith(command, "output", "short", "json", "yaml")
 	return command
 }
 

@@ -45,12 +45,14 @@ Exit code 1 if something is not right.`,
 
   # Who gets the CA of this Secret?
   kubectl caject inspect secret/my-operator/webhook-tls`,
-		Args: cobra.RangeArgs(1, 2),
-		RunE: func(cmd *cobra.Command, args []string) error { return i.run(cmd.Context(), args) },
+		Args:              cobra.RangeArgs(1, 2),
+		ValidArgsFunction: p.completeTargets,
+		RunE:              func(cmd *cobra.Command, args []string) error { return i.run(cmd.Context(), args) },
 	}
 	flags := command.Flags()
 	flags.StringVarP(&i.output, "output", "o", "", "json or yaml. Without it: text.")
 	flags.BoolVar(&i.dial, "dial", false, "Connect to the server behind each caBundle, and verify what it serves.")
+	completeWith(command, "output", "json", "yaml")
 	return command
 }
 
