@@ -157,6 +157,13 @@ func counted(certificates int) string {
 	return fmt.Sprintf("%d certificates", certificates)
 }
 
+// late are what a CABundle may still say of a source that has become good: it is shown a moment after the targets are filled. The other reasons
+// are caject's own word, which a reading of somebody else does not refute: it may not read the source, or distrusts it.
+var late = map[cabundle.Reason]bool{
+	cabundle.SourceNotFound: true, cabundle.SourceNotAllowed: true, cabundle.SourceWithoutCA: true, cabundle.SourceInvalid: true,
+	cabundle.SourceTooLarge: true, cabundle.SourceExpired: true, cabundle.SourceUnavailable: true,
+}
+
 // publication is the link of what caject publishes of a source, which reading is of.
 func (k *Known) publication(reading cabundle.Reading, filled bool) Link {
 	link := Link{Name: publishedLink, State: Broken}
@@ -175,6 +182,8 @@ func (k *Known) publication(reading cabundle.Reading, filled bool) Link {
 	ready := meta.FindStatusCondition(k.Published.Status.Conditions, v1alpha1.Ready)
 	announced := Announced(k.Published)
 	switch {
+	case filled && reading.Problem == nil && announced.Problem != nil && late[announced.Problem.Reason]:
+		link.State, link.Detail = Unknown, name+" does not show the source as it is yet, and no target lacks anything"
 	case ready != nil && ready.Status == metav1.ConditionFalse:
 		link.Reason, link.Detail = cabundle.Reason(ready.Reason), name+" is not Ready: "+ready.Message
 		link.Remedy = "that is what caject has met last: it tries again by itself"
