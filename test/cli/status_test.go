@@ -145,22 +145,22 @@ func TestStatusSaysWhatIsWrong(t *testing.T) {
 
 func TestStatusForUsersOfFewRights(t *testing.T) {
 	t.Parallel()
-	ca := playground.NewCA("few")
-	create(t, playground.NewSecret(namespace, "few", ca))
-	target := playground.NewValidating("few", 1, playground.FromSecret(namespace, "few"))
+	ca := playground.NewCA("status-rights")
+	create(t, playground.NewSecret(namespace, "status-rights", ca))
+	target := playground.NewValidating("status-rights", 1, playground.FromSecret(namespace, "status-rights"))
 	create(t, target)
 	filled(t, target, ca)
 	eventually(t, "publish the source", func(ctx context.Context) error {
-		_, err := cluster.Kubectl(ctx, "", "wait", "--for=condition=Ready", "cabundle/secret.cli.few", "--timeout=1s")
+		_, err := cluster.Kubectl(ctx, "", "wait", "--for=condition=Ready", "cabundle/secret.cli.status-rights", "--timeout=1s")
 		return err
 	})
 	readsCABundles := rbacv1.PolicyRule{APIGroups: []string{"caject.io"}, Resources: []string{"cabundles"}, Verbs: []string{"get", "list"}}
 
 	viewer := kubeconfigOf(t, append([]rbacv1.PolicyRule{readsCABundles}, readsTargets...)...)
-	if f := only(t, status(t, viewer, 0, "vwc/few")); f.State != survey.Injected || !strings.Contains(f.Message, "you may not read Secret cli/few; judged by what caject publishes of it") {
+	if f := only(t, status(t, viewer, 0, "vwc/status-rights")); f.State != survey.Injected || !strings.Contains(f.Message, "you may not read Secret cli/status-rights; judged by what caject publishes of it") {
 		t.Errorf("who may read CABundles: %+v", f)
 	}
-	found := status(t, kubeconfigOf(t, readsTargets...), 0, "vwc/few")
+	found := status(t, kubeconfigOf(t, readsTargets...), 0, "vwc/status-rights")
 	if f := only(t, found); f.State != survey.Unverified || !strings.Contains(f.Message, "is not known") {
 		t.Errorf("who may read targets: %+v", f)
 	}
