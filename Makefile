@@ -113,6 +113,10 @@ apiservers: assets bin/gotestsum ## Have one of APISERVERS (2) kube-apiservers o
 field: assets bin/gotestsum ## Play what people report of injectors, with kubectl and helm, with policies and without. REPLICAS=2 by default; ONLY=regexp: those tests.
 	@cd test && FIELD_REPLICAS=$(if $(filter file,$(origin REPLICAS)),2,$(REPLICAS)) ../bin/gotestsum --format testname -- -race -count=1 -parallel 4 -timeout 30m $(if $(ONLY),-run '$(ONLY)') ./field
 
+.PHONY: cli
+cli: assets bin/gotestsum ## Run kubectl caject on a real API server, and time status over TARGETS (5000) objects.
+	@cd test && CLI_TARGETS=$(or $(TARGETS),5000) ../bin/gotestsum --format standard-verbose -- -count=1 -timeout 30m $(if $(ONLY),-run '$(ONLY)') ./cli
+
 .PHONY: load
 load: build assets bin/cainjector ## Fill 2,000 objects from 200 sources, 1,000 creates at full speed and a CRD as large as etcd takes; prints latencies, cainjector's beside.
 	@cd test && go build -o ../bin/load ./cmd/load

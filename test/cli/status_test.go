@@ -323,11 +323,14 @@ func TestStatusWhileObjectsComeAndGo(t *testing.T) {
 	churning.Wait()
 }
 
+// targetsVariable says, in the environment, how many targets TestStatusOfManyTargets has.
+const targetsVariable = "CLI_TARGETS"
+
 // TestStatusOfManyTargets has none but cert-manager's annotations and what some injector would have written. CLI_TARGETS says how many
 // targets, ten for each source: make cli takes 5,000.
 func TestStatusOfManyTargets(t *testing.T) {
 	targets := 500
-	if text := os.Getenv("CLI_TARGETS"); text != "" {
+	if text := os.Getenv(targetsVariable); text != "" {
 		var err error
 		if targets, err = strconv.Atoi(text); err != nil {
 			t.Fatal(err)

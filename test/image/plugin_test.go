@@ -34,3 +34,25 @@ func isInstalledByKrew(t *testing.T, dist string) {
 		t.Errorf("it is version %s", got)
 	}
 }
+
+// TestTheImageHasNothingOfThePlugin: what kubectl caject needs is not linked into caject.
+func TestTheImageHasNothingOfThePlugin(t *testing.T) {
+	packages := func(command string) string {
+		list := exec.CommandContext(t.Context(), "go", "list", "-deps", "./cmd/"+command)
+		list.Dir = root
+		out, err := list.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(out)
+	}
+	image, plugin := packages("caject"), packages(pluginName)
+	for _, one := range []string{"k8s.io/cli-runtime/", "k8s.io/client-go/tools/portforward", "github.com/gorilla/websocket", "golang.org/x/term"} {
+		if strings.Contains(image, one) {
+			t.Errorf("caject is linked with %s", one)
+		}
+		if !strings.Contains(plugin, one) {
+			t.Errorf("the plugin is not linked with %s: this test tries nothing", one)
+		}
+	}
+}
