@@ -47,7 +47,7 @@ func TestTheImageHasNothingOfThePlugin(t *testing.T) {
 		return string(out)
 	}
 	image, plugin := packages("caject"), packages(pluginName)
-	for _, one := range []string{"k8s.io/cli-runtime/", "k8s.io/client-go/tools/portforward", "github.com/gorilla/websocket", "golang.org/x/term"} {
+	for _, one := range []string{"k8s.io/cli-runtime/", "k8s.io/client-go/tools/portforward", "github.com/gorilla/websocket"} {
 		if strings.Contains(image, one) {
 			t.Errorf("caject is linked with %s", one)
 		}
