@@ -74,13 +74,14 @@ func (i *installation) keepsWithoutWebhook(t *testing.T, of []cabundle.Kind) {
 	ca := playground.NewCA("probe")
 	for _, kind := range of {
 		make := kinds[kind]
-		stored := make("keepprobe", nil)
+		name := "keepprobe" + strings.ToLower(string(kind)) // the API server makes an APIService for the group of a CRD
+		stored := make(name, nil)
 		playground.SetCABundles(stored, ca)
 		if err := i.client.Create(t.Context(), stored); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "keep "+string(kind), func(context.Context) error {
-			object := make("keepprobe", playground.FromSecret(namespace, "unknown"))
+			object := make(name, playground.FromSecret(namespace, "unknown"))
 			for _, got := range i.answer(t, object, true) {
 				if !bytes.Equal(got, ca) {
 					return fmt.Errorf("it holds %.20q", got)
