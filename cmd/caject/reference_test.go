@@ -2,35 +2,21 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
+
+	"github.com/caject/caject/internal/reference"
 )
 
 // TestTheReferenceHasEachFlag compares docs/flags.md with the flags that there are. UPDATE_REFERENCE=yes writes it.
 func TestTheReferenceHasEachFlag(t *testing.T) {
-	want := reference()
-	file := filepath.Join("..", "..", "docs", "flags.md")
-	if os.Getenv("UPDATE_REFERENCE") == "yes" {
-		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(want, string(got)); diff != "" {
-		t.Errorf("UPDATE_REFERENCE=yes go test -run TestTheReference ./cmd/caject brings it up to date: %s", diff)
-	}
+	reference.Compare(t, "flags.md", manual())
 }
 
-// reference returns docs/flags.md.
-func reference() string {
+// manual returns docs/flags.md.
+func manual() string {
 	var text strings.Builder
 	text.WriteString(`# Flags of caject
 
@@ -40,7 +26,6 @@ among these, and so is its configuration file (` + "`--config`" + `, [migration]
 | flag | default | what |
 |---|---|---|
 `)
-	cell := func(s string) string { return strings.ReplaceAll(strings.Join(strings.Fields(s), " "), "|", `\|`) }
 	newRunCommand().Flags().VisitAll(func(f *pflag.Flag) {
 		if f.Hidden {
 			return
@@ -53,7 +38,7 @@ among these, and so is its configuration file (` + "`--config`" + `, [migration]
 		if f.Deprecated != "" {
 			usage += " Deprecated: " + f.Deprecated + "."
 		}
-		fmt.Fprintf(&text, "| `--%s` | %s | %s |\n", f.Name, cell(value), cell(usage))
+		fmt.Fprintf(&text, "| `--%s` | %s | %s |\n", f.Name, reference.Cell(value), reference.Cell(usage))
 	})
 	return text.String()
 }

@@ -2,37 +2,23 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/caject/caject/internal/reference"
 )
 
 // TestTheReferenceHasEachCommand compares docs/cli.md with the commands that there are. UPDATE_REFERENCE=yes writes it.
 func TestTheReferenceHasEachCommand(t *testing.T) {
-	want := reference()
-	file := filepath.Join("..", "..", "docs", "cli.md")
-	if os.Getenv("UPDATE_REFERENCE") == "yes" {
-		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(want, string(got)); diff != "" {
-		t.Errorf("UPDATE_REFERENCE=yes go test -run TestTheReference ./cmd/kubectl-caject brings it up to date: %s", diff)
-	}
+	reference.Compare(t, "cli.md", manual())
 }
 
-// reference returns docs/cli.md.
-func reference() string {
+// manual returns docs/cli.md.
+func manual() string {
 	root := newRootCommand(genericiooptions.IOStreams{})
 	var text strings.Builder
 	text.WriteString("# kubectl caject\n\n" + root.Long + `
@@ -72,7 +58,6 @@ func describe(text *strings.Builder, command *cobra.Command) {
 }
 
 func describeFlags(text *strings.Builder, flags *pflag.FlagSet) {
-	cell := func(s string) string { return strings.ReplaceAll(strings.Join(strings.Fields(s), " "), "|", `\|`) }
 	text.WriteString("| flag | default | what |\n|---|---|---|\n")
 	flags.VisitAll(func(f *pflag.Flag) {
 		if f.Hidden || f.Name == "help" {
@@ -87,6 +72,6 @@ func describeFlags(text *strings.Builder, flags *pflag.FlagSet) {
 			value = "`" + f.DefValue + "`"
 		}
 		_, usage := pflag.UnquoteUsage(f)
-		fmt.Fprintf(text, "| %s | %s | %s |\n", name, cell(value), cell(usage))
+		fmt.Fprintf(text, "| %s | %s | %s |\n", name, reference.Cell(value), reference.Cell(usage))
 	})
 }
