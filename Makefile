@@ -40,7 +40,7 @@ LONG := bench chaos load matrix policycost soak upgrade
 
 .PHONY: test-cluster
 test-cluster:
-	@cd test && ../$(GOTESTSUM) -- -race -count=1 -p 1 -parallel 4 -timeout 30m \
+	@cd test && QUIET_REPLICAS='1 2' ../$(GOTESTSUM) -- -race -count=1 -p 1 -parallel 4 -timeout 30m \
 	  $$(go list ./... | grep -vE '/test/(node|field|scrape|$(subst $() ,|,$(LONG)))$$')
 
 .PHONY: test-beside
@@ -52,8 +52,8 @@ test-beside:
 	@cd test/oracle && ../../$(GOTESTSUM) -- -race -count=1 -parallel 4 -timeout 30m ./...
 
 .PHONY: test-long
-test-long: assets oldest clients bin/gotestsum ## Run the tests that make test leaves out, in their short forms: the matrix, chaos, load, soak, the upgrade of a cluster, and those of the benchmarks.
-	@cd test && ../$(GOTESTSUM) -- -race -count=1 -p 1 -parallel 4 -timeout 60m $(LONG:%=./%)
+test-long: assets oldest clients bin/gotestsum ## Run the tests that make test leaves out, in their short forms: the matrix, chaos, load, soak, the upgrade of a cluster, three replicas, and those of the benchmarks.
+	@cd test && QUIET_REPLICAS=3 ../$(GOTESTSUM) -- -race -count=1 -p 1 -parallel 4 -timeout 60m ./quiet $(LONG:%=./%)
 
 .PHONY: test-versions
 test-versions: assets $(if $(filter yes,$(SHORT)),,clients) bin/gotestsum
