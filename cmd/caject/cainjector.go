@@ -31,9 +31,9 @@ func (c *cainjectorOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&c.config, "config", c.config,
 		"File with a "+configKind+" (of "+configAPIVersion+"). Flags take precedence over the file.")
 	flags.StringToStringVar(&c.featureGates, "feature-gates", c.featureGates,
-		gateMerging+"=false replaces what a caBundle holds by the source, instead of keeping unexpired certificates. "+
+		gateMerging+"=false replaces the content of a caBundle with the source, instead of keeping unexpired certificates. "+
 			gateServerSideApply+" has no effect.")
-	flags.DurationVar(&c.flushFrequency, "log-flush-frequency", c.flushFrequency, "No effect: each line is written at once.")
+	flags.DurationVar(&c.flushFrequency, "log-flush-frequency", c.flushFrequency, "No effect: caject writes each line at once.")
 }
 
 func (c *cainjectorOptions) validate(wrong *mistakes) {

@@ -39,14 +39,14 @@ func defaultLeaderElection() leaderElection {
 
 func (l *leaderElection) addFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&l.enabled, "leader-elect", l.enabled,
-		"Of several processes the holder of a Lease acts at once, and the others a moment later on what is still wrong. "+
-			"Without --ca-secret only the holder works, and the Lease is "+cainjectorLease+"; with it, it has the name of --webhook-configuration.")
+		"Elect a leader by a Lease: it acts at once, the other processes a moment later on what is still wrong. "+
+			"Without --ca-secret only the leader works, and the Lease is "+cainjectorLease+"; with --ca-secret, the Lease has the name of --webhook-configuration.")
 	flags.StringVar(&l.namespace, "leader-election-namespace", l.namespace,
 		"Namespace of the Lease.")
 	flags.DurationVar(&l.leaseDuration, "leader-election-lease-duration", l.leaseDuration,
-		"How long after the last sign of the holder another one takes over.")
+		"How long after the last renewal by the leader another process takes over.")
 	flags.DurationVar(&l.renewDeadline, "leader-election-renew-deadline", l.renewDeadline,
-		"How long the holder tries to renew the Lease before it gives up.")
+		"How long the leader tries to renew the Lease before it gives up.")
 	flags.DurationVar(&l.retryPeriod, "leader-election-retry-period", l.retryPeriod,
 		"Time between two tries to acquire or renew the Lease.")
 }

@@ -21,13 +21,13 @@ func defaultEndpoints() endpointOptions {
 
 func (e *endpointOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&e.healthListenAddress, "health-listen-address", e.healthListenAddress,
-		"Host and port on which /livez and /readyz are served; 0 switches them off.")
+		"Host and port for /livez and /readyz; 0 switches them off.")
 	flags.StringVar(&e.metricsListenAddress, "metrics-listen-address", e.metricsListenAddress,
-		"Host and port on which /metrics is served; 0 switches it off.")
+		"Host and port for /metrics; 0 switches it off.")
 	flags.BoolVar(&e.profiling, "enable-profiling", e.profiling,
 		"Serve /debug/pprof.")
 	flags.StringVar(&e.profilerAddress, "profiler-address", e.profilerAddress,
-		"With --enable-profiling: host and port on which it is served. Profiles show what is in memory: keep the address on loopback.")
+		"With --enable-profiling: host and port for /debug/pprof. Profiles show what is in memory: keep the address on loopback.")
 }
 
 func (e *endpointOptions) validate(wrong *mistakes) {

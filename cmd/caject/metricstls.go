@@ -38,11 +38,11 @@ func defaultMetricsTLS() metricsTLS { return metricsTLS{leafDuration: 7 * 24 * t
 
 func (m *metricsTLS) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&m.certFile, "metrics-tls-cert-file", m.certFile,
-		"File with the certificate that /metrics is served with. It is read again when it changes.")
+		"File with the certificate for /metrics. caject reads it again when it changes.")
 	flags.StringVar(&m.keyFile, "metrics-tls-private-key-file", m.keyFile,
-		"File with its private key.")
+		"File with the private key of --metrics-tls-cert-file.")
 	flags.StringVar(&m.secretNamespace, "metrics-dynamic-serving-ca-secret-namespace", m.secretNamespace,
-		"Namespace of a Secret with a CA, made by caject, that signs the certificate that /metrics is served with.")
+		"Namespace of a Secret in which caject creates a CA. This CA signs the certificate for /metrics.")
 	flags.StringVar(&m.secretName, "metrics-dynamic-serving-ca-secret-name", m.secretName,
 		"Name of that Secret.")
 	flags.StringSliceVar(&m.dnsNames, "metrics-dynamic-serving-dns-names", m.dnsNames,
@@ -54,7 +54,7 @@ func (m *metricsTLS) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&m.minVersion, "metrics-tls-min-version", m.minVersion,
 		"Lowest version of TLS for /metrics: VersionTLS10, VersionTLS11, VersionTLS12 or VersionTLS13. Without it: Go's choice.")
 	flags.BoolVar(&m.authorized, "metrics-authorization", m.authorized,
-		"Serve /metrics only to those whose bearer token the API server says may get it (nonResourceURLs in a ClusterRole). Needs TLS.")
+		"Serve /metrics only to callers with a bearer token whose user may get /metrics (nonResourceURLs in a ClusterRole). caject asks the API server. Needs TLS.")
 }
 
 func (m *metricsTLS) fromFiles() bool  { return m.certFile != "" || m.keyFile != "" }

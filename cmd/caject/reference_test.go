@@ -20,8 +20,8 @@ func manual() string {
 	var text strings.Builder
 	text.WriteString(`# Flags of caject
 
-The chart sets what it needs, and takes more as ` + "`extraArgs`" + `; [its README](../charts/caject/README.md) has the values. The flags of cert-manager's cainjector are
-among these, and so is its configuration file (` + "`--config`" + `, [migration](migration.md)). This page is made from the flags themselves.
+The chart sets the flags that it needs, and accepts more as ` + "`extraArgs`" + `; [its README](../charts/caject/README.md) has the values. The flags of cert-manager's cainjector are
+among these; caject also reads its configuration file (` + "`--config`" + `, [migration](migration.md)). This page is generated from the flags.
 
 | flag | default | what |
 |---|---|---|

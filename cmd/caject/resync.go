@@ -43,20 +43,20 @@ func (r *resyncOptions) addFlags(flags *pflag.FlagSet) {
 	flags.DurationVar(&r.resyncInterval, "resync-interval", r.resyncInterval,
 		"Time between two readings of each referenced source.")
 	flags.DurationVar(&r.retireAfter, "retire-after", r.retireAfter,
-		"How long after a certificate has left its source it is taken out of the targets, expired or not; 0 leaves it there until it expires. "+
-			"Longer than any serving certificate that it has signed is used. Needs --publish-to.")
+		"How long after a certificate has left its source caject removes it from the targets, expired or not; 0 keeps it until it expires. "+
+			"Choose a longer time than any serving certificate that it has signed stays in use. Needs --publish-to.")
 	flags.StringVar(&r.publishTo, "publish-to", r.publishTo,
 		"Publish each source's bundle in PodTemplates of this namespace whose names begin with this name, as namespace/name, "+
 			"for admission policies; and show it as a CABundle.")
 	flags.BoolVar(&r.policy, "admission-policy", r.policy,
-		"Admission policies fill targets from what is published: have them write targets where they can. Needs --publish-to.")
+		"Admission policies fill targets with published bundles: let them write targets where they can. Needs --publish-to.")
 	flags.BoolVar(&r.suggestPolicy, "suggest-admission-policy", r.suggestPolicy,
-		"Say in the log, and in a metric, when the API server serves MutatingAdmissionPolicies. The chart asks for it where it was rendered without "+
+		"Report in the log, and in a metric, when the API server serves MutatingAdmissionPolicies. The chart sets it if it was rendered without "+
 			"policies because the cluster served none.")
 	flags.StringSliceVar(&r.policyKinds, "admission-policy-kinds", r.policyKinds,
-		"The kinds that the policies of --admission-policy fill, such as validatingwebhookconfigurations; all if there are none.")
+		"The kinds that the policies of --admission-policy fill, such as validatingwebhookconfigurations. Without it: all kinds.")
 	flags.BoolVar(&r.targetEvents, "target-events", r.targetEvents,
-		"Write Events on targets and CABundles, in namespace default. Without them, what is wrong is in CABundles, metrics and the log.")
+		"Write Events on targets and CABundles, in namespace default. Without them, CABundles, metrics and the log show what is wrong.")
 	flags.StringSliceVar(&r.distrust, "distrust", r.distrust,
 		"SHA-256 fingerprints, in hex with or without colons, of certificates that no target may hold any more, whatever source has them.")
 }

@@ -25,11 +25,11 @@ func defaultScope() scopeOptions {
 
 func (s *scopeOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&s.namespaces, "namespace", s.namespaces,
-		"Read sources in these namespaces only. The API server's CA is in every one.")
+		"Read only sources in these namespaces, and the API server's CA.")
 	flags.StringSliceVar(&s.ignoredNamespaces, "ignore-namespaces", s.ignoredNamespaces,
 		"Do not read sources in these namespaces. Not together with --namespace.")
 	flags.StringSliceVar(&s.sources, "sources", s.sources,
-		"Read these sources only, each as secret/namespace/name or certificate/namespace/name (which needs its Secret as well). The API server's CA is always read: apiserver alone is for no others.")
+		"Read only these sources, each as secret/namespace/name or certificate/namespace/name (which needs its Secret as well). caject always reads the API server's CA: for no other source, set apiserver alone.")
 	flags.BoolVar(&s.certificates, "enable-certificates-data-source", s.certificates,
 		"Read cert-manager's Certificates.")
 	for _, kind := range cabundle.Kinds() {

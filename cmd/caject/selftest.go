@@ -45,9 +45,9 @@ func newSelftestCommand() *cobra.Command {
 	flags := command.Flags()
 	flags.StringVar(&s.kubeconfig, "kubeconfig", "", "Kubeconfig file. Without it: $KUBECONFIG, then ~/.kube/config, then the service account of the pod.")
 	flags.StringVar(&s.source, "source", "apiserver",
-		"What the objects name as their source, as the annotation caject.io/inject-ca-from has it. For a webhook configuration: one that another object names.")
+		"Source of the objects, as in the annotation caject.io/inject-ca-from. For a webhook configuration: a source that another object names.")
 	flags.StringSliceVar(&s.kinds, "kinds", []string{string(cabundle.CustomResourceDefinition)},
-		"Kinds of the objects. MutatingWebhookConfiguration is one where policies fill; APIService is the third.")
+		"Kinds of the objects: CustomResourceDefinition, APIService, and, where policies fill, MutatingWebhookConfiguration.")
 	flags.DurationVar(&s.timeout, "timeout", 30*time.Second, "How long to try.")
 	return command
 }

@@ -44,21 +44,21 @@ func (s *servingOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&s.webhookConfiguration, "webhook-configuration", s.webhookConfiguration,
 		"With --ca-secret: name of caject's own MutatingWebhookConfiguration.")
 	flags.StringVar(&s.hintConfiguration, "hint-configuration", s.hintConfiguration,
-		"With --ca-secret: name of caject's own ValidatingWebhookConfiguration, by which the API server hints at Secrets that change. Without it there are no hints.")
+		"With --ca-secret: name of caject's own ValidatingWebhookConfiguration, by which the API server sends hints about changed Secrets. Without it there are no hints.")
 	flags.StringSliceVar(&s.servingNames, "serving-names", s.servingNames,
 		"With --ca-secret: DNS names or IP addresses under which the API server calls caject.")
 	flags.StringVar(&s.webhookListenAddress, "webhook-listen-address", s.webhookListenAddress,
-		"With --ca-secret: host and port on which admission is served, over TLS.")
+		"With --ca-secret: host and port for admission, over TLS.")
 	flags.StringVar(&s.tlsMinVersion, "tls-min-version", s.tlsMinVersion,
-		"With --ca-secret: lowest version of TLS for admission: VersionTLS12 or VersionTLS13.")
+		"With --ca-secret: lowest TLS version for admission: VersionTLS12 or VersionTLS13.")
 	flags.StringVar(&s.clientCAFile, "client-ca-file", s.clientCAFile,
-		"With --ca-secret: file with CAs (PEM). Only callers with a client certificate of one of them are answered. It is read once. Without it: all callers are.")
+		"With --ca-secret: file with CAs (PEM), read once. caject answers only callers with a client certificate from one of them. Without it: all callers.")
 	flags.DurationVar(&s.caLifetime, "ca-lifetime", s.caLifetime,
-		"How long caject's own CA is valid; it is renewed at two thirds.")
+		"How long caject's own CA is valid; caject renews it at two thirds.")
 	flags.DurationVar(&s.leafLifetime, "leaf-lifetime", s.leafLifetime,
-		"How long the serving certificate is valid; it is renewed at two thirds.")
+		"How long the serving certificate is valid; caject renews it at two thirds.")
 	flags.DurationVar(&s.trustDelay, "ca-trust-delay", s.trustDelay,
-		"How long caject's configurations must have held a new CA until it signs: every API server learns of it for itself.")
+		"How long caject's configurations must have held a new CA before it signs: each API server learns of it separately.")
 }
 
 func (s *servingOptions) validate(wrong *mistakes) {

@@ -51,37 +51,37 @@ func newAuditCommand(p *plugin) *cobra.Command {
 	a := &auditCommand{plugin: p}
 	command := &cobra.Command{
 		Use:   "audit [-f FILE]...",
-		Short: "Look for what is wrong with caBundles and sources, will be, or is weaker than it looks",
-		Long: `Look for what a careful operator would: annotations that are not followed, sources that cannot be used or expire soon,
-weak certificates, private keys where everybody can read them, webhooks whose Service is not there, rights that caject does
+		Short: "Find present, future and hidden problems of caBundles and sources",
+		Long: `Find present and future problems: annotations that nobody follows, sources that cannot be used or expire soon,
+weak certificates, private keys that everybody can read, webhooks whose Service does not exist, rights that caject does
 not need. Each finding has a code, a severity and a way out:
 https://github.com/caject/caject/blob/main/docs/audit.md
 
-With -f it looks at manifests, as CI does, and asks no cluster: a source that is not among them is no error then.
-Documents without a namespace are taken to be in that of --namespace; without it, in default.
+With -f it checks manifests, for example in CI, and connects to no cluster: then a source that is not among them is no error.
+Documents without a namespace count as in the one of --namespace; without that, in default.
 
-Exit code 1 if something as bad as --fail-on says is found.`,
-		Example: `  # All of the cluster.
+Exit code 1 if it finds anything with the severity of --fail-on or worse.`,
+		Example: `  # The whole cluster.
   kubectl caject audit
 
-  # A chart, before it is installed.
+  # A chart, before you install it.
   helm template my-operator ./chart --namespace my-operator | kubectl caject audit --namespace my-operator -f -
 
   # The manifests of a repository. Warnings fail, too.
   kubectl caject audit -f deploy -R --fail-on warning
 
-  # What is known and meant is left out.
+  # Leave out known and intended findings.
   kubectl caject audit --ignore ForeignCA --ignore 'SourceExpiring=secret/staging/*'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.run(cmd.Context()) },
 	}
 	flags := command.Flags()
-	flags.StringArrayVarP(&a.files, "filename", "f", nil, "Look at this `FILE`, or the files of this folder, in place of the cluster; - is standard input. May be given several times.")
-	flags.BoolVarP(&a.recursive, "recursive", "R", false, "Look at the folders in folders, too.")
+	flags.StringArrayVarP(&a.files, "filename", "f", nil, "Check this `FILE`, or the files of this folder, instead of the cluster; - is standard input. May be given several times.")
+	flags.BoolVarP(&a.recursive, "recursive", "R", false, "Check subfolders, too.")
 	flags.StringVarP(&a.output, "output", "o", "", "json or yaml. Without it: a table.")
-	flags.StringArrayVar(&a.ignored, "ignore", nil, "Leave out this `CODE`, or with CODE=OBJECT this code of such objects; * stands for any text. May be given several times.")
-	flags.StringVar(&a.failOn, "fail-on", "error", "The least `SEVERITY` for exit code 1: error, warning, info, or never.")
-	flags.StringVar(&a.within, "expires-within", "30d", "From how `LONG` before it a source counts as expiring. In its last seven days it is an error.")
+	flags.StringArrayVar(&a.ignored, "ignore", nil, "Leave out this `CODE`, or with CODE=OBJECT this code for such objects; * stands for any text. May be given several times.")
+	flags.StringVar(&a.failOn, "fail-on", "error", "Lowest `SEVERITY` for exit code 1: error, warning, info, or never.")
+	flags.StringVar(&a.within, "expires-within", "30d", "How `LONG` before its expiry a source counts as expiring. In the last seven days it is an error.")
 	completeWith(command, "output", auditOutputs...)
 	completeWith(command, "fail-on", thresholds...)
 	completeWith(command, "ignore", codeNames()...)

@@ -29,14 +29,14 @@ func newCheckCommand(p *plugin) *cobra.Command {
 		Use:   "check",
 		Short: "Check that caject works; with --pre, that it can be installed",
 		Long: `Check that caject works: its replicas, the certificates that they serve, admission, rights and sources, each with a reason.
-With --pre, before the install: what the cluster offers, your rights, and who else injects.
+With --pre, before the installation: what the cluster offers, your rights, and who else injects.
 
-Nothing is changed: what has to be tried is tried in dry runs. ✓ is ok, ! works and is worth knowing, ✗ does not work, and – could not
-be told, mostly for want of your rights.
+It changes nothing: it uses dry runs to try things. ✓ is ok, ! works but is worth knowing, ✗ does not work, and – is unknown,
+usually because you lack a right.
 
---namespace is that of caject: where it is looked for, in place of all namespaces, or, with --pre, is going to be (caject by default).
-Exit code 1 if a check failed; 2 if no installation could be looked for.`,
-		Example: `  # Before the install.
+--namespace is the namespace of caject: where to look for it, instead of all namespaces, or, with --pre, where to install it (caject by default).
+Exit code 1 if a check failed; 2 if it could not look for an installation.`,
+		Example: `  # Before the installation.
   kubectl caject check --pre
 
   # After it; in a pipeline, only what is not ok.

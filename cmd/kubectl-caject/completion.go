@@ -31,7 +31,7 @@ func addCompletion(root *cobra.Command) {
   kubectl caject completion kubectl > ~/.local/bin/kubectl_complete-caject
   chmod +x ~/.local/bin/kubectl_complete-caject
 
-The completion of kubectl itself has to be on: kubectl completion --help.`,
+Enable the completion of kubectl itself as well: kubectl completion --help.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprint(cmd.OutOrStdout(), kubectlCompletion)

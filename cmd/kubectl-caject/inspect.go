@@ -29,21 +29,21 @@ func newInspectCommand(p *plugin) *cobra.Command {
 		Short: "Show one object with its certificates, and each step from the annotation to the caBundle",
 		Long: `Show one object with its certificates, and each step from the annotation to the caBundle.
 
-Of an object with a caBundle: the certificates in it, and which of the source's each of them is; where the chain from the
-annotation to the caBundle is broken; who owns the field; the latest Events. Of a Secret or Certificate: the certificates in ca.crt,
-and nothing else of it, and the objects that name it. Of a CABundle: what caject publishes.
+For an object with a caBundle: its certificates, and which certificate of the source each of them is; where the chain from the
+annotation to the caBundle is broken; who owns the field; the latest Events. For a Secret or Certificate: the certificates in ca.crt,
+no other content, and the objects that name it. For a CABundle: what caject publishes.
 
 --dial connects to the server that the API server would call, and says whether the API server accepts what it serves. For a Service
-that takes the right to forward ports to its pods.
+you need the right to forward ports to its pods.
 
-Exit code 1 if something is not right.`,
-		Example: `  # Why has this one no caBundle?
+Exit code 1 if something is wrong.`,
+		Example: `  # Why does this object have no caBundle?
   kubectl caject inspect validatingwebhookconfiguration/my-operator
 
-  # "x509: certificate signed by unknown authority": what does the server serve, and who is trusted?
+  # "x509: certificate signed by unknown authority": what does the server serve, and which CAs are trusted?
   kubectl caject inspect crd/widgets.example.com --dial
 
-  # Who gets the CA of this Secret?
+  # Which objects get the CA of this Secret?
   kubectl caject inspect secret/my-operator/webhook-tls`,
 		Args:              cobra.RangeArgs(1, 2),
 		ValidArgsFunction: p.completeTargets,

@@ -31,17 +31,17 @@ With Go 1.26 or later, into a folder that is in ` + "`PATH`" + `:
 go install github.com/caject/caject/cmd/kubectl-caject@latest
 ` + "```" + `
 
-From a checkout ` + "`make build`" + ` makes ` + "`bin/kubectl-caject`" + `. A release has archives for Linux, macOS and Windows, and a manifest for krew; there is
-none yet ([Releases](release.md)). How a shell completes ` + "`kubectl caject`" + `: ` + "`kubectl caject completion kubectl --help`" + `.
+From a checkout ` + "`make build`" + ` builds ` + "`bin/kubectl-caject`" + `. A release has archives for Linux, macOS and Windows, and a manifest for krew; there is
+none yet ([Releases](release.md)). For shell completion, see ` + "`kubectl caject completion kubectl --help`" + `.
 
-This page is made from the commands themselves.
+This page is generated from the commands.
 `)
 	for _, command := range root.Commands() {
 		if command.Name() != "help" && command.Name() != "completion" {
 			describe(&text, command)
 		}
 	}
-	text.WriteString("\n## Flags of all commands\n\nThose of kubectl.\n\n")
+	text.WriteString("\n## Flags of all commands\n\nThese are kubectl's flags.\n\n")
 	describeFlags(&text, root.PersistentFlags())
 	return text.String()
 }

@@ -47,13 +47,13 @@ func newRootCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	p := &plugin{IOStreams: streams, config: genericclioptions.NewConfigFlags(true)}
 	root := &cobra.Command{
 		Use:   "kubectl-caject",
-		Short: "Say what is going on with the caBundles of a cluster",
-		Long: `Say what is going on with the caBundles of a cluster: which objects ask for one, whether they hold it, and why not.
+		Short: "Show the state of the caBundles of a cluster",
+		Long: `Show the state of the caBundles of a cluster: which objects ask for one, whether they hold it, and if not, why.
 
-It reads with your own rights, whether caject runs or not, and says the same of a cluster in which cert-manager's
-cainjector injects. It never lists Secrets: it reads those that an annotation names.
+It uses your own rights, works whether caject runs or not, and also in a cluster in which cert-manager's
+cainjector injects. It never lists Secrets: it reads only those that an annotation names.
 
-Exit code 0: all is right. 1: something is not. 2: it could not be told.`,
+Exit code 0: all is right. 1: something is wrong. 2: the state is unknown.`,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl caject"},
 		SilenceUsage:  true,
 		SilenceErrors: true,

@@ -31,31 +31,31 @@ func newStatusCommand(p *plugin) *cobra.Command {
 	s := &statusCommand{plugin: p}
 	command := &cobra.Command{
 		Use:   "status [KIND[/NAME]...]",
-		Short: "Show each annotated object, whether it holds its caBundle, and why not",
+		Short: "Show each annotated object, whether it holds its caBundle, and if not, why",
 		Long: `Show each object that asks for a caBundle: its source, its state, when its first CA expires, and what is wrong.
 
 States: ` + strings.Join(stateNames(), ", ") + `.
 
 --namespace names the namespace of the sources. Exit code 1 if an object is not right.`,
-		Example: `  # All of the cluster.
+		Example: `  # The whole cluster.
   kubectl caject status
 
-  # After an install: until all webhooks of a chart are filled, two minutes at most.
+  # After an installation: wait until all webhooks of a chart are filled, at most two minutes.
   kubectl caject status --wait --namespace my-operator
 
-  # One object, with all that is known.
+  # One object, with all details.
   kubectl caject status validatingwebhookconfiguration/my-operator --output yaml
 
-  # What is not right, for a script.
+  # Objects that are not right, for a script.
   kubectl caject status --state Refused,Pending --output name`,
 		ValidArgsFunction: p.completeTargets,
 		RunE:              func(cmd *cobra.Command, args []string) error { return s.run(cmd.Context(), args) },
 	}
 	flags := command.Flags()
-	flags.StringVarP(&s.output, "output", "o", "", "wide, json, yaml or name. Without it: a table, and below it what is wrong.")
-	flags.StringSliceVar(&s.states, "state", nil, "Show objects in these states alone.")
-	flags.BoolVarP(&s.watch, "watch", "w", false, "Go on, and print what changes, until interrupted.")
-	flags.BoolVar(&s.wait, "wait", false, "Wait until all that is selected is right.")
+	flags.StringVarP(&s.output, "output", "o", "", "wide, json, yaml or name. Without it: a table, with the problems below it.")
+	flags.StringSliceVar(&s.states, "state", nil, "Show only objects in these states.")
+	flags.BoolVarP(&s.watch, "watch", "w", false, "Print changes until interrupted.")
+	flags.BoolVar(&s.wait, "wait", false, "Wait until all selected objects are right.")
 	flags.DurationVar(&s.timeout, "timeout", 2*time.Minute, "How long to wait.")
 	flags.DurationVar(&s.interval, "interval", 2*time.Second, "How often to look, with --watch and --wait.")
 	command.MarkFlagsMutuallyExclusive("watch", "wait")

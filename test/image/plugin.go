@@ -45,7 +45,7 @@ func writePlugin(ctx context.Context, s source, platforms []string, dir, dist st
 	manifest := krewManifest{
 		APIVersion: "krew.googlecontainertools.github.com/v1alpha2", Kind: "Plugin", Metadata: map[string]string{"name": "caject"},
 		Spec: krewSpec{
-			Version: s.version, Homepage: "https://github.com/caject/caject", ShortDescription: "Say what is going on with caBundles",
+			Version: s.version, Homepage: "https://github.com/caject/caject", ShortDescription: "Show the state of caBundles",
 			Description: "Shows which webhook configurations, CRDs and APIServices ask for a caBundle,\nwhether they hold it, and why not.\n",
 		},
 	}
