@@ -155,7 +155,8 @@ func (r *rig) upgrade(ctx context.Context, values ...string) error {
 
 // upgradeTo is upgrade for values with another number of replicas.
 func (r *rig) upgradeTo(ctx context.Context, replicas int, values ...string) error {
-	if _, err := r.Helm(ctx, append(r.upgradeArgs(values...), "--wait", "--timeout", patience.String())...); err != nil {
+	// kubectl may have scaled the Deployment before, and owns the number then.
+	if _, err := r.Helm(ctx, append(r.upgradeArgs(values...), "--force-conflicts", "--wait", "--timeout", patience.String())...); err != nil {
 		return errors.Join(err, r.described(ctx))
 	}
 	return r.settled(ctx, replicas)

@@ -1,0 +1,73 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/test/playground"
+)
+
+// TestInstalledAgainThePoliciesWaitForTheAPIServer is about a fault of Kubernetes' own (seen in 1.37): once no policy has parameters of
+// a built-in kind any more, the API server stops following that kind, and does not begin again before it is started anew. So where caject was
+// uninstalled and is installed again, policies fill nothing until then. caject fills all the same, after the write, as where there are no policies.
+func TestInstalledAgainThePoliciesWaitForTheAPIServer(t *testing.T) {
+	t.Parallel()
+	i := own(t, "resyncInterval=1s")
+	ca := playground.NewCA("again")
+	i.create(t, playground.NewSecret(namespace, "again", ca))
+	process := i.lives(t, "first", ca)
+	policies := i.byPolicy(t, cabundle.ValidatingWebhookConfiguration)
+	if policies {
+		i.policiesFill(t, "again", ca)
+	}
+	if err := process.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := i.control.Helm(t.Context(), "uninstall", "caject", "--namespace", playground.Namespace, "--wait"); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if i.Installation, err = playground.Install(t.Context(), i.control, "resyncInterval=1s"); err != nil {
+		t.Fatal(err)
+	}
+	i.lives(t, "second", ca)
+	answer := i.answer(t, playground.NewValidating("answered", 1, playground.FromSecret(namespace, "again")), false)
+	t.Logf("before the API server is started anew, policies fill in %d bytes", len(answer[0]))
+	if err := i.control.KillAPIServer(); err != nil {
+		t.Fatal(err)
+	}
+	if err := i.control.StartAPIServer(); err != nil {
+		t.Fatal(err)
+	}
+	if policies {
+		i.policiesFill(t, "again", ca)
+	}
+}
+
+// lives runs caject, and has it fill a webhook configuration from Secret again.
+func (i *installation) lives(t *testing.T, name string, ca []byte) *playground.Process {
+	t.Helper()
+	process := i.run(t, name+".log")
+	if err := process.WaitReady(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	target := playground.NewValidating(name, 1, playground.FromSecret(namespace, "again"))
+	i.create(t, target)
+	i.filled(t, target, ca)
+	return process
+}
+
+// policiesFill waits until the policies fill a webhook configuration from a Secret.
+func (i *installation) policiesFill(t *testing.T, secret string, ca []byte) {
+	t.Helper()
+	eventually(t, "the policies fill", func(context.Context) error {
+		answer := i.answer(t, playground.NewValidating("answered", 1, playground.FromSecret(namespace, secret)), false)
+		if !bytes.Equal(answer[0], ca) {
+			return fmt.Errorf("it holds %.20q", answer[0])
+		}
+		return nil
+	})
+}
