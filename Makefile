@@ -27,7 +27,7 @@ demo: build $(if $(wildcard bin/node/kubelet),nodeparts,assets) ## Show caject a
 	@bin/demo
 
 .PHONY: test
-test: $(if $(K8S),test-versions,test-all) ## Run all tests, with the race detector: unit, end-to-end on the real API server, and side by side with cert-manager's cainjector; test-long has the rest. K8S='1.30 1.36': the end-to-end tests on these versions of Kubernetes; SHORT=yes: some of them.
+test: $(if $(K8S),test-versions,test-all) ## Run the tests, with the race detector: unit, end-to-end on the real API server, and side by side with cert-manager's cainjector; test-long has the rest. K8S='1.30 1.36': the end-to-end tests on these versions of Kubernetes; SHORT=yes: some of them.
 
 # Two at a time: most of what they do is wait.
 .PHONY: test-all
@@ -66,7 +66,7 @@ oldest: assets
 	@test/controlplane/build 1.30
 
 .PHONY: upgrade
-upgrade: oldest bin/gotestsum ## Upgrade kube-apiserver over the same etcd while caject runs, 1.30 -> 1.36 -> current -> 1.36 -> 1.35, and see that all is right and silent after each step. SPAN=30s.
+upgrade: oldest bin/gotestsum ## Upgrade kube-apiserver over the same etcd while caject runs, 1.30 -> 1.36 -> current -> 1.36 -> 1.35, and check that all is right and silent after each step. SPAN=30s.
 	@for version in 1.36 1.35; do test/controlplane/build $$version; done
 	@cd test && UPGRADE_PATH='1.30 1.36 current 1.36 1.35' UPGRADE_SPAN=$(or $(SPAN),30s) ../bin/gotestsum --format standard-verbose -- -race -count=1 -timeout 30m ./upgrade
 
@@ -94,11 +94,11 @@ policycost: assets ## Measure what the policies cost each write with 1, 50, 500 
 	@bin/policycost
 
 .PHONY: chaos
-chaos: assets bin/gotestsum ## Have thirteen things go wrong around caject, ROUNDS times each, and print how soon all is right again. ROUNDS=3, REPLICAS=1, APISERVERS=1.
+chaos: assets bin/gotestsum ## Cause thirteen faults around caject, ROUNDS times each, and print how soon all targets are right again. ROUNDS=3, REPLICAS=1, APISERVERS=1.
 	@cd test && CHAOS_ROUNDS=$(or $(ROUNDS),3) CHAOS_REPLICAS=$(REPLICAS) CHAOS_APISERVERS=$(APISERVERS) ../bin/gotestsum --format standard-verbose -- -race -count=1 -timeout 60m ./chaos
 
 .PHONY: quiet
-quiet: assets bin/gotestsum ## Let things happen around 1, 2 and 3 caject, and see that all are silent afterwards, for QUIET_SPAN (60s). REPLICAS=n: that many only.
+quiet: assets bin/gotestsum ## Rotate, break and repair things around 1, 2 and 3 replicas, and check that all are silent for QUIET_SPAN (60s) afterwards. REPLICAS=n: that many only.
 	@cd test && QUIET_SPAN=$(or $(QUIET_SPAN),60s) QUIET_REPLICAS='$(if $(filter file,$(origin REPLICAS)),1 2 3,$(REPLICAS))' ../bin/gotestsum --format standard-verbose -- -race -count=1 -parallel 4 -timeout 60m ./quiet
 
 .PHONY: matrix
@@ -106,11 +106,11 @@ matrix: assets bin/gotestsum ## Try each kind of target with each reset, whateve
 	@cd test && MATRIX_SPAN=$(or $(SPAN),30s) MATRIX_ONLY='$(ONLY)' ../bin/gotestsum --format standard-verbose -- -race -count=1 -parallel 4 -timeout 30m ./matrix
 
 .PHONY: apiservers
-apiservers: assets bin/gotestsum ## Have one of APISERVERS (2) kube-apiservers on one etcd be slow, silent, frozen, killed or behind, and see that nothing is written for SPAN (20s) after each.
+apiservers: assets bin/gotestsum ## Make one of APISERVERS (2) kube-apiservers on one etcd slow, silent, frozen, killed or stale, and check that caject writes nothing for SPAN (20s) after each.
 	@cd test && APISERVERS=$(if $(filter file,$(origin APISERVERS)),2,$(APISERVERS)) APISERVERS_SPAN=$(or $(SPAN),20s) ../bin/gotestsum --format standard-verbose -- -race -count=1 -timeout 30m ./apiservers
 
 .PHONY: field
-field: assets bin/gotestsum ## Play what people report of injectors, with kubectl and helm, with policies and without. REPLICAS=2 by default; ONLY=regexp: those tests.
+field: assets bin/gotestsum ## Replay what people report about injectors, with kubectl and helm, with policies and without. REPLICAS=2 by default; ONLY=regexp: those tests.
 	@cd test && FIELD_REPLICAS=$(if $(filter file,$(origin REPLICAS)),2,$(REPLICAS)) ../bin/gotestsum --format testname -- -race -count=1 -parallel 4 -timeout 30m $(if $(ONLY),-run '$(ONLY)') ./field
 
 .PHONY: cli
@@ -277,7 +277,7 @@ bin/prometheus: test/monitoring/go.mod test/monitoring/go.sum
 	@cd test/monitoring && CGO_ENABLED=0 go build -tags netgo,remove_all_sd,enable_kubernetes_sd -o ../../bin/prometheus github.com/prometheus/prometheus/cmd/prometheus
 
 .PHONY: monitoring
-monitoring: assets bin/prometheus bin/gotestsum ## Try alerts and dashboard with Prometheus' engine, and have a Prometheus scrape caject.
+monitoring: assets bin/prometheus bin/gotestsum ## Test alerts and dashboard with Prometheus' engine, and let a Prometheus scrape caject.
 	@cd test/monitoring && ../../bin/gotestsum --format testname -- -count=1 ./...
 	@cd test && ../bin/gotestsum --format testname -- -race -count=1 ./scrape
 
