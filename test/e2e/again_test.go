@@ -3,16 +3,20 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/caject/caject/cabundle"
 	"github.com/caject/caject/test/playground"
 )
 
-// TestInstalledAgainThePoliciesWaitForTheAPIServer is about a fault of Kubernetes' own (seen in 1.37): once no policy has parameters of
-// a built-in kind any more, the API server stops following that kind, and does not begin again before it is started anew. So where caject was
-// uninstalled and is installed again, policies fill nothing until then. caject fills all the same, after the write, as where there are no policies.
+// These tests are about a fault of Kubernetes' own (seen in 1.37): once no policy has parameters of a built-in kind any more, the API server
+// stops following that kind, and does not begin again before it is started anew. What caject does itself is right meanwhile.
+
+// TestInstalledAgainThePoliciesWaitForTheAPIServer: the policies fill what was published when they went, or nothing.
 func TestInstalledAgainThePoliciesWaitForTheAPIServer(t *testing.T) {
 	t.Parallel()
 	i := own(t, "resyncInterval=1s")
@@ -36,14 +40,53 @@ func TestInstalledAgainThePoliciesWaitForTheAPIServer(t *testing.T) {
 	i.lives(t, "second", ca)
 	answer := i.answer(t, playground.NewValidating("answered", 1, playground.FromSecret(namespace, "again")), false)
 	t.Logf("before the API server is started anew, policies fill in %d bytes", len(answer[0]))
-	if err := i.control.KillAPIServer(); err != nil {
-		t.Fatal(err)
-	}
-	if err := i.control.StartAPIServer(); err != nil {
+	if err := errors.Join(i.control.KillAPIServer(), i.control.StartAPIServer()); err != nil {
 		t.Fatal(err)
 	}
 	if policies {
 		i.policiesFill(t, "again", ca)
+	}
+}
+
+// TestSwitchedOnAgainThePoliciesFillWhatWasPublished: they fill what was published when they were switched off, and caject adds the rest.
+func TestSwitchedOnAgainThePoliciesFillWhatWasPublished(t *testing.T) {
+	t.Parallel()
+	i := own(t, "resyncInterval=1s")
+	ca, next := playground.NewCA("again"), playground.NewCA("next")
+	secret := playground.NewSecret(namespace, "again", ca)
+	i.create(t, secret)
+	process := i.lives(t, "first", ca)
+	policies := i.byPolicy(t, cabundle.ValidatingWebhookConfiguration)
+	if policies {
+		i.policiesFill(t, "again", ca)
+	}
+	for n, enabled := range []string{"false", "auto"} {
+		if err := errors.Join(i.Upgrade(t.Context(), i.control, "resyncInterval=1s", "policy.enabled="+enabled), process.Stop()); err != nil {
+			t.Fatal(err)
+		}
+		process = i.run(t, fmt.Sprintf("upgraded%d.log", n))
+		if err := process.WaitReady(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if enabled == "false" {
+			time.Sleep(2 * time.Second) // the API server looks once a second whether policies have gone
+			secret.Data["ca.crt"] = next
+			if err := i.client.Update(t.Context(), secret); err != nil {
+				t.Fatal(err)
+			}
+			i.policiesRead(t, "secret/e2e/again", ca, next)
+		}
+	}
+	answer := i.answer(t, playground.NewValidating("answered", 1, playground.FromSecret(namespace, "again")), false)
+	t.Logf("before the API server is started anew, policies fill in %d bytes; a CA has %d", len(answer[0]), len(ca))
+	target := playground.NewValidating("stored", 1, playground.FromSecret(namespace, "again"))
+	i.create(t, target)
+	i.filled(t, target, ca, next)
+	if err := errors.Join(i.control.KillAPIServer(), i.control.StartAPIServer()); err != nil {
+		t.Fatal(err)
+	}
+	if policies {
+		i.policiesFill(t, "again", slices.Concat(ca, next))
 	}
 }
 
