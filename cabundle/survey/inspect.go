@@ -44,10 +44,10 @@ func (r *Reader) Inspect(ctx context.Context, subject Subject) (inspection *Insp
 func (r *Reader) inspectTarget(ctx context.Context, target cabundle.Target) (*Inspection, error) {
 	survey, err := r.Read(ctx, Selection{Named: []cabundle.Target{target}})
 	switch {
+	case apierrors.IsForbidden(err):
+		return nil, fmt.Errorf("you may not read %s", target)
 	case err != nil:
 		return nil, err
-	case len(survey.Targets) == 0:
-		return nil, fmt.Errorf("you may not read %s", target)
 	case survey.Targets[0].State == Absent:
 		return nil, fmt.Errorf("%s does not exist", target)
 	}
@@ -58,7 +58,7 @@ func (r *Reader) inspectTarget(ctx context.Context, target cabundle.Target) (*In
 
 // inspectSource looks at a source and all that names it.
 func (r *Reader) inspectSource(ctx context.Context, ref cabundle.Reference) (*Inspection, error) {
-	survey, err := r.Read(ctx, Selection{})
+	survey, err := r.all(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -73,6 +73,15 @@ func (r *Reader) inspectSource(ctx context.Context, ref cabundle.Reference) (*In
 		r.addCertificateOf(ctx, ref, survey, inspection)
 	}
 	return inspection, ctx.Err()
+}
+
+// all returns all annotated targets that the caller may read; that may be none.
+func (r *Reader) all(ctx context.Context) (*Survey, error) {
+	survey, err := r.Read(ctx, Selection{})
+	if apierrors.IsForbidden(err) {
+		return &Survey{Gaps: []string{"you may not list any kind that carries a caBundle: what names the source is missing here"}}, nil
+	}
+	return survey, err
 }
 
 // addCertificateOf notes that a Secret is named through a Certificate, too, and shows its certificates if it does not allow it to be named itself.
@@ -110,7 +119,7 @@ func (r *Reader) inspectCABundle(ctx context.Context, name string) (*Inspection,
 	case err != nil:
 		return nil, fmt.Errorf("read CABundle %s: %w", name, err)
 	}
-	survey, err := r.Read(ctx, Selection{})
+	survey, err := r.all(ctx)
 	if err != nil {
 		return nil, err
 	}
