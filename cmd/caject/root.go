@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"io"
 	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	buildversion "github.com/caject/caject/internal/version"
 )
 
 // version is set by the build: -ldflags "-X main.version=v1.2.3".
@@ -82,13 +83,5 @@ func versionString() string {
 	return fmt.Sprintf("%s (%s, %s/%s)", moduleVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
-// moduleVersion is the version: as stamped, else as the Go module says.
-func moduleVersion() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		return info.Main.Version
-	}
-	return "devel"
-}
+// moduleVersion is the version alone.
+func moduleVersion() string { return buildversion.Of(version) }

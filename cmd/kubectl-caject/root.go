@@ -10,7 +10,11 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/caject/caject/cabundle/survey"
+	buildversion "github.com/caject/caject/internal/version"
 )
+
+// version is set by the build: -ldflags "-X main.version=v1.2.3".
+var version = ""
 
 // The exit codes.
 const (
@@ -57,7 +61,7 @@ Exit code 0: all is right. 1: something is wrong. 2: the state is unknown.`,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl caject"},
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Version:       versionString(),
+		Version:       buildversion.Of(version),
 	}
 	root.SetIn(streams.In)
 	root.SetOut(streams.Out)
