@@ -62,11 +62,7 @@ func (r *Reader) inspectSource(ctx context.Context, ref cabundle.Reference) (*In
 	if err != nil {
 		return nil, err
 	}
-	published, err := r.published(ctx, &Survey{})
-	if err != nil {
-		return nil, err
-	}
-	known := Known{Reading: r.sources.Read(ctx, ref, cluster.Consistent), Published: published[ref.String()], Unlisted: published == nil}
+	known := Known{Reading: r.sources.Read(ctx, ref, cluster.Consistent), Published: survey.Published[ref.String()], Unlisted: survey.Published == nil}
 	inspection := InspectSource(r.now(), ref, known, naming(survey, ref.String()))
 	inspection.Notes = append(inspection.Notes, survey.Gaps...)
 	if ref.Kind == cabundle.Secret {
@@ -78,10 +74,11 @@ func (r *Reader) inspectSource(ctx context.Context, ref cabundle.Reference) (*In
 // all returns all annotated targets that the caller may read; that may be none.
 func (r *Reader) all(ctx context.Context) (*Survey, error) {
 	survey, err := r.Read(ctx, Selection{})
-	if apierrors.IsForbidden(err) {
-		return &Survey{Gaps: []string{"you may not list any kind that carries a caBundle: what names the source is missing here"}}, nil
+	if !apierrors.IsForbidden(err) {
+		return survey, err
 	}
-	return survey, err
+	published, err := r.published(ctx, &Survey{})
+	return &Survey{Published: published, Gaps: []string{"you may not list any kind that carries a caBundle: what names the source is missing here"}}, err
 }
 
 // addCertificateOf notes that a Secret is named through a Certificate, too, and shows its certificates if it does not allow it to be named itself.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -15,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -185,29 +185,26 @@ func (r *Reader) objectsOf(ctx context.Context, selection Selection, survey *Sur
 
 // read reads each source that objects name, once.
 func (r *Reader) read(ctx context.Context, objects []cabundle.Object, published map[string]*v1alpha1.CABundle) map[cabundle.Reference]Known {
-	var mu sync.Mutex
-	known := map[cabundle.Reference]Known{}
+	named := sets.New[cabundle.Reference]()
+	for _, object := range objects {
+		if ref, annotated, problem := cabundle.ReferenceOf(object.Annotations); annotated && problem == nil {
+			named.Insert(ref)
+		}
+	}
+	refs := named.UnsortedList()
+	readings := make([]cabundle.Reading, len(refs))
 	var group errgroup.Group
 	group.SetLimit(parallelReads)
-	for _, object := range objects {
-		ref, annotated, problem := cabundle.ReferenceOf(object.Annotations)
-		mu.Lock()
-		_, has := known[ref]
-		if !has && annotated && problem == nil {
-			known[ref] = Known{Published: published[ref.String()], Unlisted: published == nil}
-		}
-		mu.Unlock()
-		if has || !annotated || problem != nil {
-			continue
-		}
+	for i, ref := range refs {
 		group.Go(func() error {
-			reading := r.sources.Read(ctx, ref, cluster.Consistent)
-			mu.Lock()
-			defer mu.Unlock()
-			known[ref] = Known{Reading: reading, Published: published[ref.String()], Unlisted: published == nil}
+			readings[i] = r.sources.Read(ctx, ref, cluster.Consistent)
 			return nil
 		})
 	}
 	_ = group.Wait() // none of them fails: what went wrong is in the reading
+	known := make(map[cabundle.Reference]Known, len(refs))
+	for i, ref := range refs {
+		known[ref] = Known{Reading: readings[i], Published: published[ref.String()], Unlisted: published == nil}
+	}
 	return known
 }
