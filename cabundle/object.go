@@ -22,7 +22,7 @@ type Object struct {
 	Generation int64
 	// Annotations holds only those that ask for injection, or were meant to: see MisspeltAnnotation.
 	Annotations map[string]string
-	// Created is when the object was created; zero if it was not yet.
+	// Created is when the object was created; zero if it was not yet. ParseObject leaves it out: admission has no use for it.
 	Created time.Time
 	// Deleting is true once the object has a deletionTimestamp.
 	Deleting bool
@@ -60,17 +60,11 @@ func ParseObject(kind Kind, raw []byte) Object {
 		Annotations: annotationsOf(metadata, func(key string) bool {
 			return DecidesInjection(key) || misspeltSource.MatchString(key)
 		}),
-		Created:  created(metadata),
 		Deleting: metadata.Get("deletionTimestamp").Type == gjson.String,
 		Size:     len(raw),
 	}
 	object.Fields, object.NotInjectable = kind.row().read(raw)
 	return object
-}
-
-func created(metadata gjson.Result) time.Time {
-	at, _ := time.Parse(time.RFC3339, metadata.Get("creationTimestamp").String()) // the zero value, if it is none
-	return at
 }
 
 // annotationsOf returns the wanted annotations in the JSON of an object's metadata. Only their values are unescaped:

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
+	"github.com/tidwall/gjson"
 	"gomodules.xyz/jsonpatch/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
@@ -146,6 +148,7 @@ func (t *Targets) Patch(ctx context.Context, object cabundle.Object, patch []jso
 func parse(kind cabundle.Kind, raw []byte) cabundle.Object {
 	object := cabundle.ParseObject(kind, raw)
 	object.Managers = cabundle.ParseManagers(kind, raw)
+	object.Created, _ = time.Parse(time.RFC3339, gjson.GetBytes(raw, "metadata.creationTimestamp").String())
 	return object
 }
 
