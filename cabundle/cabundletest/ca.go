@@ -24,11 +24,20 @@ func CA(name string, notBefore, notAfter time.Time) []byte {
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: Sign(template, template, key, key).Raw})
+}
+
+// Sign returns the certificate of key that template describes, issued by parent, whose key is signer.
+func Sign(template, parent *x509.Certificate, key, signer *ecdsa.PrivateKey) *x509.Certificate {
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
 	if err != nil {
 		panic(err)
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	certificate, err := x509.ParseCertificate(der)
+	if err != nil {
+		panic(err)
+	}
+	return certificate
 }
 
 // NegativeSerial returns certificate (PEM) with a negative serial number: Go cannot parse it, OpenSSL can. The signature does not fit any more.

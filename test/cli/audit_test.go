@@ -2,7 +2,6 @@ package main_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -41,11 +40,8 @@ func (r *auditReport) about(object string) []string {
 // auditAs runs audit as the user of a kubeconfig.
 func auditAs(t *testing.T, kubeconfig string, args ...string) (report auditReport, code int) {
 	t.Helper()
-	stdout, stderr, code := runAs(t, kubeconfig, append([]string{"audit", "--output", "json"}, args...)...)
-	if err := json.Unmarshal([]byte(stdout), &report); err != nil {
-		t.Fatalf("%q: %v in %s%s", args, err, stdout, stderr)
-	}
-	return report, code
+	found, code := decoded[auditReport](t, kubeconfig, "audit", args...)
+	return *found, code
 }
 
 // calling returns object, with service as what its webhooks call.

@@ -3,7 +3,6 @@ package main_test
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -25,13 +24,10 @@ import (
 // checks runs kubectl caject check as the user of a kubeconfig, and returns the outcome and the reason of each check by its name, and the exit code.
 func checks(t *testing.T, kubeconfig string, args ...string) (outcomes, reasons map[string]string, code int) {
 	t.Helper()
-	stdout, stderr, code := runAs(t, kubeconfig, append([]string{"check", "--output", "json"}, args...)...)
-	var found struct {
+	type report struct {
 		Checks []struct{ Check, Outcome, Reason string }
 	}
-	if err := json.Unmarshal([]byte(stdout), &found); err != nil {
-		t.Fatalf("%v: %s%s", err, stdout, stderr)
-	}
+	found, code := decoded[report](t, kubeconfig, "check", args...)
 	outcomes, reasons = map[string]string{}, map[string]string{}
 	for _, one := range found.Checks {
 		name := one.Check

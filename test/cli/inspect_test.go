@@ -22,15 +22,7 @@ import (
 // inspection runs inspect, and returns what it says as data.
 func inspection(t *testing.T, code int, args ...string) *survey.Inspection {
 	t.Helper()
-	stdout, stderr, got := run(t, append([]string{"inspect", "--output", "json"}, args...)...)
-	if got != code {
-		t.Fatalf("%q: exit code %d, not %d: %s%s", args, got, code, stdout, stderr)
-	}
-	var found survey.Inspection
-	if err := json.Unmarshal([]byte(stdout), &found); err != nil {
-		t.Fatalf("%q: %v in %s", args, err, stdout)
-	}
-	return &found
+	return decodedWith[survey.Inspection](t, cluster.Kubeconfig, code, "inspect", args...)
 }
 
 // prints fails the test unless inspect ends with code and prints all of words.

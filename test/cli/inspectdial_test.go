@@ -19,6 +19,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/caject/caject/cabundle/cabundletest"
 	"github.com/caject/caject/cabundle/survey"
 	"github.com/caject/caject/test/playground"
 )
@@ -42,7 +43,7 @@ func newAuthority(t *testing.T) *authority {
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "dialled"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true,
 	}
-	a.certificate = sign(t, template, template, a.key, a.key)
+	a.certificate = cabundletest.Sign(template, template, a.key, a.key)
 	return a
 }
 
@@ -55,7 +56,7 @@ func (a *authority) pem() []byte {
 func (a *authority) serve(t *testing.T, name string, notAfter time.Time) (port int32) {
 	t.Helper()
 	key := newKey(t)
-	leaf := sign(t, &x509.Certificate{
+	leaf := cabundletest.Sign(&x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "leaf"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: notAfter, DNSNames: []string{name},
 	}, a.certificate, key, a.key)
 	listener, err := tls.Listen("tcp", ":0", &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{leaf.Raw}, PrivateKey: key}}})
@@ -85,19 +86,6 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 		t.Fatal(err)
 	}
 	return key
-}
-
-func sign(t *testing.T, template, parent *x509.Certificate, key, signer *ecdsa.PrivateKey) *x509.Certificate {
-	t.Helper()
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return certificate
 }
 
 // TestInspectDials has servers behind a Service without pods and behind URLs serve what the API server would accept, and what not.

@@ -4,6 +4,7 @@ package main_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -113,6 +114,27 @@ func runAs(t *testing.T, kubeconfig string, args ...string) (stdout, stderr stri
 		t.Fatal(err)
 	}
 	return out.String(), errOut.String(), command.ProcessState.ExitCode()
+}
+
+// decoded is what a command says as data, to the user of a kubeconfig.
+func decoded[T any](t *testing.T, kubeconfig, command string, args ...string) (found *T, code int) {
+	t.Helper()
+	stdout, stderr, code := runAs(t, kubeconfig, append([]string{command, "--output", "json"}, args...)...)
+	found = new(T)
+	if err := json.Unmarshal([]byte(stdout), found); err != nil {
+		t.Fatalf("%s %q: exit code %d, %v in %s%s", command, args, code, err, stdout, stderr)
+	}
+	return found, code
+}
+
+// decodedWith is decoded, with the exit code that is expected.
+func decodedWith[T any](t *testing.T, kubeconfig string, want int, command string, args ...string) *T {
+	t.Helper()
+	found, code := decoded[T](t, kubeconfig, command, args...)
+	if code != want {
+		t.Fatalf("%s %q: exit code %d, not %d: %+v", command, args, code, want, found)
+	}
+	return found
 }
 
 // kubeconfigOf returns a kubeconfig of a new user who has the rights of rules, everywhere, and no others.

@@ -3,7 +3,6 @@ package main_test
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -35,15 +34,7 @@ var readsTargets = []rbacv1.PolicyRule{
 // status returns what status says of targets, as data.
 func status(t *testing.T, kubeconfig string, code int, args ...string) *survey.Survey {
 	t.Helper()
-	stdout, stderr, got := runAs(t, kubeconfig, append([]string{"status", "--output", "json"}, args...)...)
-	if got != code {
-		t.Fatalf("%q: exit code %d, not %d: %s%s", args, got, code, stdout, stderr)
-	}
-	var found survey.Survey
-	if err := json.Unmarshal([]byte(stdout), &found); err != nil {
-		t.Fatalf("%q: %v in %s", args, err, stdout)
-	}
-	return &found
+	return decodedWith[survey.Survey](t, kubeconfig, code, "status", args...)
 }
 
 // only returns the one finding of a survey.
