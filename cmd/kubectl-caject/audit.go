@@ -122,11 +122,11 @@ func (a *auditCommand) run(ctx context.Context) error {
 
 // complete checks the flags.
 func (a *auditCommand) complete() (err error) {
-	if !slices.Contains(append(auditOutputs, ""), a.output) {
-		return fmt.Errorf("--output: %q is none of %s", a.output, strings.Join(auditOutputs, ", "))
+	if err := checkOutput(a.output, auditOutputs...); err != nil {
+		return err
 	}
 	if !slices.Contains(thresholds, strings.ToLower(a.failOn)) {
-		return fmt.Errorf("--fail-on: %q is none of %s", a.failOn, strings.Join(thresholds, ", "))
+		return oneOf("fail-on", a.failOn, thresholds...)
 	}
 	a.threshold, _ = audit.ParseSeverity(a.failOn) // never is 0
 	for _, text := range a.ignored {

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,6 +20,9 @@ type checkCommand struct {
 	pre    bool
 	output string
 }
+
+// checkOutputs are the forms of output beside the list.
+var checkOutputs = []string{"short", "json", "yaml"}
 
 func newCheckCommand(p *plugin) *cobra.Command {
 	c := &checkCommand{plugin: p}
@@ -47,13 +48,13 @@ Exit code 1 if a check failed; 2 if it could not look for an installation.`,
 	flags := command.Flags()
 	flags.BoolVar(&c.pre, "pre", false, "Check that caject can be installed.")
 	flags.StringVarP(&c.output, "output", "o", "", "short (a line for each check that is not ok), json or yaml.")
-	completeWith(command, "output", "short", "json", "yaml")
+	completeWith(command, "output", checkOutputs...)
 	return command
 }
 
 func (c *checkCommand) run(ctx context.Context) error {
-	if !slices.Contains([]string{"", "short", "json", "yaml"}, c.output) {
-		return fmt.Errorf("--output: %q is none of short, json, yaml", c.output)
+	if err := checkOutput(c.output, checkOutputs...); err != nil {
+		return err
 	}
 	e, err := newExamination(c.plugin)
 	if err != nil {

@@ -154,8 +154,8 @@ func judgeTried(check, page, said string, err error) verdict {
 
 // calledFor returns a kind for which the API server calls the webhook; nil if there is none.
 func calledFor(i *installation) *cabundle.Kind {
-	for _, kind := range []cabundle.Kind{cabundle.CustomResourceDefinition, cabundle.APIService} {
-		if i.injects(kind) {
+	for _, kind := range cabundle.Kinds() {
+		if kind.Admitted() && i.injects(kind) {
 			return &kind
 		}
 	}
@@ -166,8 +166,7 @@ func calledFor(i *installation) *cabundle.Kind {
 func (e *examination) called(ctx context.Context, i *installation, found *survey.Survey) verdict {
 	kind := *calledFor(i)
 	at := slices.IndexFunc(found.Targets, func(f survey.Finding) bool {
-		return i.injects(f.Kind) && f.Reference != cabundle.Reference{} &&
-			(f.Kind == cabundle.CustomResourceDefinition || f.Kind == cabundle.APIService)
+		return f.Kind.Admitted() && i.injects(f.Kind) && f.Reference != cabundle.Reference{}
 	})
 	reached := false
 	err := again(ctx, func(ctx context.Context) (err error) {

@@ -124,14 +124,9 @@ func (e *examination) showings(ctx context.Context, i *installation, to caller) 
 func (e *examination) shownBy(ctx context.Context, pod *corev1.Pod, serverName string) showing {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	forwarding, err := e.plugin.forward(ctx, pod.Namespace, pod.Name, webhookPort(pod))
-	if err != nil {
-		return showing{replica: pod.Name, err: fmt.Errorf("%w: %w", errNotForwarded, err)}
-	}
-	chain, err := handshake(ctx, forwarding.address, serverName)
-	forwarding.end()
-	if err != nil {
-		err = forwarding.failed(err)
+	chain, err := e.plugin.shownByPod(ctx, pod.Namespace, pod.Name, webhookPort(pod), serverName)
+	if errors.As(err, &notForwarded{}) {
+		err = fmt.Errorf("%w: %w", errNotForwarded, err)
 	}
 	return showing{pod.Name, chain, err}
 }

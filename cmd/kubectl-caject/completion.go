@@ -72,3 +72,19 @@ func completeWith(cmd *cobra.Command, flag string, values ...string) {
 		panic(err) // there is no such flag
 	}
 }
+
+// oneOf refuses the value of a flag that is none of values.
+func oneOf(flag, value string, values ...string) error {
+	if slices.Contains(values, value) {
+		return nil
+	}
+	return fmt.Errorf("--%s: %q is none of %s", flag, value, strings.Join(values, ", "))
+}
+
+// checkOutput refuses a form of output that is none of forms. Empty is what people read.
+func checkOutput(output string, forms ...string) error {
+	if output == "" {
+		return nil
+	}
+	return oneOf("output", output, forms...)
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -112,4 +113,24 @@ func portForwardURL(config *rest.Config, namespace, pod string) (*url.URL, error
 		return nil, err
 	}
 	return client.Post().Resource("pods").Namespace(namespace).Name(pod).SubResource("portforward").URL(), nil
+}
+
+// notForwarded is an error of the way to a pod, not of what serves there.
+type notForwarded struct{ error }
+
+func (n notForwarded) Unwrap() error { return n.error }
+
+// shownByPod returns the certificates that a pod serves on port to whoever asks for name, its own first. The error is a notForwarded if the API
+// server does not lead there.
+func (p *plugin) shownByPod(ctx context.Context, namespace, pod string, port int32, name string) ([]*x509.Certificate, error) {
+	forwarding, err := p.forward(ctx, namespace, pod, port)
+	if err != nil {
+		return nil, notForwarded{err}
+	}
+	shown, err := handshake(ctx, forwarding.address, name)
+	forwarding.end()
+	if err != nil {
+		return nil, forwarding.failed(err)
+	}
+	return shown, nil
 }

@@ -22,6 +22,9 @@ type inspectCommand struct {
 	dial   bool
 }
 
+// inspectOutputs are the forms of output beside the text.
+var inspectOutputs = []string{"json", "yaml"}
+
 func newInspectCommand(p *plugin) *cobra.Command {
 	i := &inspectCommand{plugin: p}
 	command := &cobra.Command{
@@ -52,13 +55,13 @@ Exit code 1 if something is wrong.`,
 	flags := command.Flags()
 	flags.StringVarP(&i.output, "output", "o", "", "json or yaml. Without it: text.")
 	flags.BoolVar(&i.dial, "dial", false, "Connect to the server behind each caBundle, and verify what it serves.")
-	completeWith(command, "output", "json", "yaml")
+	completeWith(command, "output", inspectOutputs...)
 	return command
 }
 
 func (i *inspectCommand) run(ctx context.Context, args []string) error {
-	if !slices.Contains([]string{"", "json", "yaml"}, i.output) {
-		return fmt.Errorf("--output: %q is none of json, yaml", i.output)
+	if err := checkOutput(i.output, inspectOutputs...); err != nil {
+		return err
 	}
 	subject, err := parseSubject(args, *i.config.Namespace)
 	if err != nil {

@@ -65,14 +65,6 @@ func (i *inspectCommand) servedBy(ctx context.Context, reader *survey.Reader, se
 		return served, fmt.Sprintf("reached from here at %s, for %s", address, endpoint.Why), err
 	}
 	way = fmt.Sprintf("reached by forwarding port %d of Pod %s/%s", endpoint.Port, server.Namespace, endpoint.Pod)
-	forwarding, err := i.forward(ctx, server.Namespace, endpoint.Pod, endpoint.Port)
-	if err != nil {
-		return nil, way, err
-	}
-	served, err = handshake(ctx, forwarding.address, server.ServerName())
-	forwarding.end()
-	if err != nil {
-		err = forwarding.failed(err)
-	}
+	served, err = i.shownByPod(ctx, server.Namespace, endpoint.Pod, endpoint.Port, server.ServerName())
 	return served, way, err
 }

@@ -101,8 +101,8 @@ func (s *statusCommand) complete(args []string) (err error) {
 	if s.selection, err = survey.ParseSelection(args); err != nil {
 		return err
 	}
-	if !slices.Contains(append(statusOutputs, ""), s.output) {
-		return fmt.Errorf("--output: %q is none of %s", s.output, strings.Join(statusOutputs, ", "))
+	if err := checkOutput(s.output, statusOutputs...); err != nil {
+		return err
 	}
 	if s.interval < 100*time.Millisecond {
 		return fmt.Errorf("--interval: %s is too short: 100ms at least", s.interval)
