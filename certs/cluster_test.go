@@ -2,6 +2,7 @@ package certs
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -218,20 +220,36 @@ func (m *member) Update(_ context.Context, object client.Object, _ ...client.Upd
 }
 
 // Apply implements [secrets]: what is applied is a Secret without data.
-func (m *member) Apply(context.Context, runtime.ApplyConfiguration, ...client.ApplyOption) error {
+func (m *member) Apply(_ context.Context, object runtime.ApplyConfiguration, _ ...client.ApplyOption) error {
 	m.request()
+	encoded, err := json.Marshal(object)
+	if err != nil {
+		return err
+	}
+	secret := &corev1.Secret{}
+	if err := json.Unmarshal(encoded, secret); err != nil {
+		return err
+	}
 	m.cluster.mu.Lock()
 	defer m.cluster.mu.Unlock()
 	if m.cluster.secret == nil {
-		m.cluster.put(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{cabundle.AllowDirectInjectionAnnotation: "true"}}})
+		m.cluster.put(secret)
 	}
 	return nil
 }
 
-// Create implements [secrets].
-func (m *member) Create(context.Context, client.Object, ...client.CreateOption) error {
-	return errors.New("not allowed")
+// Create implements [secrets]: all that it allows is to ask who m is.
+func (m *member) Create(_ context.Context, object client.Object, _ ...client.CreateOption) error {
+	review, ok := object.(*authenticationv1.SelfSubjectReview)
+	if !ok {
+		return errors.New("not allowed")
+	}
+	review.Status.UserInfo = authenticationv1.UserInfo{Username: "system:serviceaccount:" + secretName.Namespace + ":" + account.Name, UID: string(account.UID)}
+	return nil
 }
+
+// account is who all members are.
+var account = metav1.OwnerReference{APIVersion: "v1", Kind: "ServiceAccount", Name: "caject", UID: "7"}
 
 // configurationOf is our configuration as a member reads it.
 type configurationOf struct{ *member }

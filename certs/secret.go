@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -108,20 +109,7 @@ func (s *store) read(ctx context.Context) (*corev1.Secret, error) {
 	secret := &corev1.Secret{}
 	err := s.client.Get(ctx, s.name, secret)
 	if apierrors.IsNotFound(err) {
-		// A role can name a Secret for apply, but not for create. Applying it without data harms nobody who
-		// was faster: the data of an existing Secret stays.
-		empty := &unstructured.Unstructured{}
-		empty.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-		empty.SetNamespace(s.name.Namespace)
-		empty.SetName(s.name.Name)
-		empty.SetAnnotations(map[string]string{cabundle.AllowDirectInjectionAnnotation: "true"})
-		empty.Object["type"] = string(corev1.SecretTypeOpaque)
-		err = s.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(empty), client.FieldOwner(cluster.FieldManager), client.ForceOwnership)
-		if apierrors.IsForbidden(err) {
-			// A role of cert-manager's chart allows to create any, but not to apply.
-			err = client.IgnoreAlreadyExists(s.client.Create(ctx, empty, client.FieldOwner(cluster.FieldManager)))
-		}
-		if err != nil {
+		if err := s.create(ctx); err != nil {
 			return nil, fmt.Errorf("create Secret %s: %w", s.name, err)
 		}
 		err = s.client.Get(ctx, s.name, secret)
@@ -130,4 +118,30 @@ func (s *store) read(ctx context.Context) (*corev1.Secret, error) {
 		return nil, fmt.Errorf("read Secret %s: %w", s.name, err)
 	}
 	return secret, nil
+}
+
+// create makes the Secret without data. Who deleted it may be uninstalling caject, in whatever order: so our ServiceAccount owns it, and it
+// does not stay behind.
+func (s *store) create(ctx context.Context) error {
+	owner, err := cluster.Account(ctx, s.client, s.name.Namespace)
+	if err != nil {
+		return err
+	}
+	// A role can name a Secret for apply, but not for create. Applying it without data harms nobody who
+	// was faster: the data of an existing Secret stays.
+	empty := &unstructured.Unstructured{}
+	empty.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	empty.SetNamespace(s.name.Namespace)
+	empty.SetName(s.name.Name)
+	empty.SetAnnotations(map[string]string{cabundle.AllowDirectInjectionAnnotation: "true"})
+	if owner != nil {
+		empty.SetOwnerReferences([]metav1.OwnerReference{*owner})
+	}
+	empty.Object["type"] = string(corev1.SecretTypeOpaque)
+	err = s.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(empty), client.FieldOwner(cluster.FieldManager), client.ForceOwnership)
+	if apierrors.IsForbidden(err) {
+		// A role of cert-manager's chart allows to create any, but not to apply.
+		return client.IgnoreAlreadyExists(s.client.Create(ctx, empty, client.FieldOwner(cluster.FieldManager)))
+	}
+	return err
 }

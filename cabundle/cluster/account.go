@@ -12,9 +12,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
+// creator is what Account needs of a client.
+type creator interface {
+	Create(context.Context, client.Object, ...client.CreateOption) error
+}
+
 // Account returns the ServiceAccount that c works as, if it is one of namespace: the garbage collector removes with it what names it as its
 // owner. It is nil if c works as somebody else, or if that may not be asked.
-func Account(ctx context.Context, c client.Client, namespace string) (*metav1.OwnerReference, error) {
+func Account(ctx context.Context, c creator, namespace string) (*metav1.OwnerReference, error) {
 	review := &authenticationv1.SelfSubjectReview{}
 	if err := c.Create(ctx, review); err != nil {
 		if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {

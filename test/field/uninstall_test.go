@@ -11,6 +11,8 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
@@ -72,6 +74,44 @@ func TestUninstallLeavesThingsBehind(t *testing.T) {
 	for _, target := range targets {
 		f.filled(t, target, ca)
 	}
+}
+
+// Argo CD deletes all objects of an Application at once, and kubectl in the order of a file: the CA Secret can go while caject may still make
+// it again. What it makes goes with the ServiceAccount.
+func TestUninstallInAnyOrderLeavesACAKeyBehind(t *testing.T) {
+	t.Parallel()
+	f := own(t, true, "metrics.secure=true")
+	f.collectGarbage(t)
+	secrets := []string{"caject-ca", "caject-metrics-ca"}
+	for _, secret := range secrets {
+		eventually(t, secret+" is filled", func(ctx context.Context) error { return f.hasKey(ctx, secret) })
+	}
+	f.kubectl(t, "", append([]string{"delete", "--namespace", playground.Namespace, "secret"}, secrets...)...)
+	for _, secret := range secrets {
+		eventually(t, secret+" is restored", func(ctx context.Context) error { return f.hasKey(ctx, secret) })
+	}
+	f.quiet(t)
+	f.kubectl(t, "", "delete", "--namespace", playground.Namespace, "serviceaccount", "caject")
+	for _, secret := range secrets {
+		eventually(t, secret+" is gone", func(ctx context.Context) error {
+			if err := f.hasKey(ctx, secret); !apierrors.IsNotFound(err) {
+				return fmt.Errorf("there is still a Secret: %v", err)
+			}
+			return nil
+		})
+	}
+}
+
+// hasKey returns an error unless the Secret that has the given name holds a private key.
+func (f *field) hasKey(ctx context.Context, name string) error {
+	secret := &corev1.Secret{}
+	if err := f.Client.Get(ctx, client.ObjectKey{Namespace: playground.Namespace, Name: name}, secret); err != nil {
+		return err
+	}
+	if len(secret.Data[corev1.TLSPrivateKeyKey]) == 0 {
+		return fmt.Errorf("%s holds no key", name)
+	}
+	return nil
 }
 
 // nothing returns an error if something of caject's is left.
