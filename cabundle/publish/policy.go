@@ -60,16 +60,14 @@ func (p *Publisher) Fill(ctx context.Context, ref cabundle.Reference, kind cabun
 		}
 		if right || published.In(object) {
 			p.setEffective(ref, published)
+			p.hit(ctx, kind)
 			return object, true
 		}
 		if !published.Fills(object) {
 			return object, false
 		}
 		if try == len(lags) {
-			p.mu.Lock()
-			p.failed[failure{ref, kind}] = p.failed[failure{ref, kind}].Fail(p.clock.Now(), rest, rest)
-			p.mu.Unlock()
-			log.FromContext(ctx).V(1).Info("No admission policy fills the target; none is counted on for its kind and source for a while")
+			p.missed(ctx, ref, kind)
 			return object, false
 		}
 		select {

@@ -95,6 +95,7 @@ type Publisher struct {
 	publications map[cabundle.Reference]*publication
 	waiting      sets.Set[cabundle.Reference] // of those in hinted that were not read yet
 	failed       map[failure]setback.Setback  // of a policy that did not fill a kind from a source
+	effects      map[cabundle.Kind]effect     // of policies, where they did not fill the last target
 	unavailable  string                       // why nothing can be published; empty if it can
 }
 
@@ -108,6 +109,7 @@ func New(o Options, b bundles, l *ledger.Ledger, t targets, e record.EventRecord
 		publications: map[cabundle.Reference]*publication{},
 		waiting:      sets.New[cabundle.Reference](),
 		failed:       map[failure]setback.Setback{},
+		effects:      map[cabundle.Kind]effect{},
 	}
 }
 

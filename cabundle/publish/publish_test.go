@@ -429,6 +429,9 @@ func TestAPolicyFills(t *testing.T) {
 	if _, filled := r.Fill(t.Context(), source, kind, p.readmit("a", 1)); filled || p.tries != len(lags)+1 {
 		t.Errorf("filled %v, %d tries", filled, p.tries)
 	}
+	if r.effects[kind].misses != 1 {
+		t.Error("the miss is not noted")
+	}
 	p.tries = 0
 	r.Fill(t.Context(), source, kind, p.readmit("a", 1))
 	if p.tries > 0 || r.Fills(t.Context(), source, cabundle.Object{Target: cabundle.Target{Kind: kind}, Fields: make([]cabundle.Field, 1)}) {
@@ -441,6 +444,9 @@ func TestAPolicyFills(t *testing.T) {
 	p.off = false
 	if _, filled := r.Fill(t.Context(), source, kind, p.readmit("a", 1)); !filled {
 		t.Error("it is not counted on any more")
+	}
+	if r.effects[kind].misses > 0 {
+		t.Error("the miss is still noted")
 	}
 
 	// What it cannot fill is not tried often.

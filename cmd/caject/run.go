@@ -89,6 +89,7 @@ func assemble(o *options, mgr manager.Manager, api *clients) error {
 	if o.publishes() {
 		publisher := publish.New(o.publishConfig(leader), cluster.NewBundles(api.objects), book, resyncer, o.targetRecorder(api), clock.RealClock{})
 		resyncer.SetPublisher(publisher)
+		crmetrics.Registry.MustRegister(publisher)
 		elected = append(elected, publisher, api.watcher.WatchBundles(publisher))
 		elected = append(elected, keepShards(o.shards(), publisher, book, api)...)
 		probes.Live = append(probes.Live, publisher.Alive)

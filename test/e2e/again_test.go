@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,7 +24,8 @@ func TestInstalledAgainThePoliciesWaitForTheAPIServer(t *testing.T) {
 	t.Parallel()
 	i := own(t, "resyncInterval=1s")
 	ca := playground.NewCA("again")
-	i.create(t, playground.NewSecret(namespace, "again", ca))
+	secret := playground.NewSecret(namespace, "again", ca)
+	i.create(t, secret)
 	process := i.lives(t, "first", ca)
 	policies := i.byPolicy(t, cabundle.ValidatingWebhookConfiguration)
 	if policies {
@@ -39,14 +41,24 @@ func TestInstalledAgainThePoliciesWaitForTheAPIServer(t *testing.T) {
 	if i.Installation, err = playground.Install(t.Context(), i.control, "resyncInterval=1s"); err != nil {
 		t.Fatal(err)
 	}
-	i.lives(t, "second", ca)
+	second := i.lives(t, "second", ca)
 	answer := i.answer(t, playground.NewValidating("answered", 1, playground.FromSecret(namespace, "again")), false)
 	t.Logf("before the API server is started anew, policies fill in %d bytes", len(answer[0]))
+	if policies && len(answer[0]) == 0 {
+		i.says(t, second, "The admission policies do not fill ValidatingWebhookConfigurations", "ineffective")
+	}
 	if err := errors.Join(i.control.KillAPIServer(), i.control.StartAPIServer()); err != nil {
 		t.Fatal(err)
 	}
 	if policies {
 		i.policiesFill(t, "again", ca)
+		secret.Data["ca.crt"] = playground.NewCA("next")
+		if err := i.client.Update(t.Context(), secret); err != nil {
+			t.Fatal(err)
+		}
+		if len(answer[0]) == 0 {
+			i.says(t, second, "The admission policies fill ValidatingWebhookConfigurations again", "effective")
+		}
 	}
 }
 
@@ -96,6 +108,25 @@ func TestSwitchedOnAgainThePoliciesFillWhatWasPublished(t *testing.T) {
 	}
 	if policies {
 		i.policiesFill(t, "again", slices.Concat(ca, next))
+	}
+}
+
+// says has caject meet one webhook configuration after the other until its log holds text.
+func (i *installation) says(t *testing.T, process *playground.Process, text, name string) {
+	t.Helper()
+	n := 0
+	if err := playground.Eventually(t.Context(), 2*time.Minute, 5*time.Second, func(ctx context.Context) error {
+		n++
+		target := playground.NewValidating(fmt.Sprintf("%s%d", name, n), 1, playground.FromSecret(namespace, "again"))
+		if err := i.client.Create(ctx, target); err != nil {
+			return err
+		}
+		if log := process.ReadLog(); !strings.Contains(log, text) {
+			return fmt.Errorf("it does not say %q", text)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
 	}
 }
 

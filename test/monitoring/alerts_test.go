@@ -95,6 +95,9 @@ var scenes = map[string]aScene{
 	}},
 	"the webhook is not reached": {happens: func(s scene) { s[series(0, "caject_webhook_unreached")] = "1x60" }, alerts: []string{
 		"CajectWebhookUnreached warning: The API server does not reach the webhook of caject"}},
+	"policies do not fill a kind": {happens: func(s scene) {
+		s[series(1, "caject_admission_policies_ineffective", `kind="ValidatingWebhookConfiguration"`)] = "0x9 1x50"
+	}, alerts: []string{"CajectPoliciesIneffective warning: The admission policies do not fill objects of kind ValidatingWebhookConfiguration"}},
 	"one call has failed": {happens: func(s scene) { s.set(`name="inject.caject.io"`, "3x20 4x39") }},
 	"calls fail": {happens: func(s scene) {
 		s.set(`name="inject.caject.io"`, "3x10 4 4 5 5 6 6 7 7 8 8 9 9 10 10 11 11 12 12 13 13 14 14")

@@ -42,6 +42,7 @@ func healthy(replicas int) scene {
 		s[series(pod, "caject_bundle_expiry_timestamp_seconds", `source="secret/caject/caject-ca"`)] = in(200 * day)
 		s[series(pod, "caject_resync_last_success_timestamp_seconds")] = fmt.Sprintf("%d+60x%d", began, length)
 		s[series(pod, "caject_webhook_unreached")] = always(0)
+		s[series(pod, "caject_admission_policies_ineffective", `kind="ValidatingWebhookConfiguration"`)] = always(0)
 	}
 	// Of an hour before, when caject was installed.
 	s[apiServer("inject.caject.io", "admit")] = always(3)

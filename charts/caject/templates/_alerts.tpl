@@ -65,6 +65,12 @@ asked for; "cluster" is there where one Prometheus has several. */}}
   severity: warning
   summary: 'The API server does not reach the webhook of caject'
   description: 'Each write of an annotated CustomResourceDefinition or APIService, and of a Secret that allows injection, waits in vain for it. caject fills what it can afterwards. Its log has the cause.'
+- alert: CajectPoliciesIneffective
+  expr: max by (cluster, kind) (caject_admission_policies_ineffective) == 1
+  for: 10m
+  severity: warning
+  summary: {{ `'The admission policies do not fill objects of kind {{ $labels.kind }}'` }}
+  description: {{ `'A new {{ $labels.kind }} has no caBundle, or a former one, until caject has written it some milliseconds later; while no replica runs, for longer. If caject was installed again, or its policies were switched off and on, each API server must be restarted.'` }}
 - alert: CajectFailingOpen
   expr: sum by (cluster, name) (increase(apiserver_admission_webhook_fail_open_count{name=~"inject[.]caject[.]io|(secrets|certificates)[.]hint[.]caject[.]io"}[5m])) > 0
   for: 10m
