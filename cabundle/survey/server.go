@@ -10,10 +10,13 @@ import (
 	"strconv"
 	"strings"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/caject/caject/cabundle"
@@ -29,6 +32,15 @@ type Server struct {
 	// Namespace, Name and Port are those of the Service.
 	Namespace, Name string
 	Port            int64
+}
+
+// ServerOf returns whom the API server calls by client, and whom it trusts then.
+func ServerOf(client admissionregistrationv1.WebhookClientConfig) Server {
+	s := Server{CABundle: client.CABundle, URL: ptr.Deref(client.URL, ""), Port: 443}
+	if client.Service != nil {
+		s.Namespace, s.Name, s.Port = client.Service.Namespace, client.Service.Name, int64(ptr.Deref(client.Service.Port, 443))
+	}
+	return s
 }
 
 // String names s.
@@ -71,15 +83,13 @@ func (r *Reader) Servers(ctx context.Context, f Finding) ([]Server, error) {
 func serversOf(content map[string]any, fields []cabundle.Field) []Server {
 	var servers []Server
 	for _, field := range fields {
-		beside, _ := at(content, strings.TrimSuffix(field.Path, "/caBundle")).(map[string]any)
-		server := Server{CABundle: field.CABundle}
-		if server.URL, _, _ = unstructured.NestedString(beside, "url"); server.URL == "" {
-			server.Namespace, _, _ = unstructured.NestedString(beside, "service", "namespace")
-			server.Name, _, _ = unstructured.NestedString(beside, "service", "name")
-			if server.Port, _, _ = unstructured.NestedInt64(beside, "service", "port"); server.Port == 0 {
-				server.Port = 443
-			}
+		// CRDs and APIServices have the same fields there.
+		var beside admissionregistrationv1.WebhookClientConfig
+		if found, ok := at(content, strings.TrimSuffix(field.Path, "/caBundle")).(map[string]any); ok {
+			_ = runtime.DefaultUnstructuredConverter.FromUnstructured(found, &beside) // what is malformed counts as absent
 		}
+		beside.CABundle = field.CABundle
+		server := ServerOf(beside)
 		known := slices.IndexFunc(servers, func(other Server) bool {
 			return other.String() == server.String() && string(other.CABundle) == string(server.CABundle)
 		})

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,6 +15,7 @@ import (
 	"k8s.io/client-go/util/cert"
 	"k8s.io/utils/ptr"
 
+	"github.com/caject/caject/cabundle/survey"
 	"github.com/caject/caject/cabundle/v1alpha1"
 )
 
@@ -107,9 +107,9 @@ func TestJudgeTrust(t *testing.T) {
 	otherCA, _ := served(t, name)
 	_, misnamed := served(t, "other.ns.svc")
 	by := func(webhook string, bundle []byte) caller {
-		return caller{"caject", webhook, admissionregistrationv1.WebhookClientConfig{Service: &admissionregistrationv1.ServiceReference{Namespace: "ns", Name: "caject"}, CABundle: bundle}}
+		return caller{"caject", webhook, survey.Server{Namespace: "ns", Name: "caject", CABundle: bundle}}
 	}
-	byURL := caller{"caject", "a", admissionregistrationv1.WebhookClientConfig{URL: ptr.To("https://" + name + ":9443/inject"), CABundle: ca}}
+	byURL := caller{"caject", "a", survey.Server{URL: "https://" + name + ":9443/inject", CABundle: ca}}
 	year := 365 * 24 * time.Hour
 	for sentence, test := range map[string]struct {
 		in      time.Duration

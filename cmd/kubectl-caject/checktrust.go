@@ -1,18 +1,15 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
-	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,18 +21,7 @@ import (
 // caller is one webhook of caject's configurations: whom the API server calls there, and whom it trusts.
 type caller struct {
 	configuration, webhook string
-	client                 admissionregistrationv1.WebhookClientConfig
-}
-
-// serverName is the name under which the API server calls.
-func (c *caller) serverName() string {
-	if c.client.Service != nil {
-		return fmt.Sprintf("%s.%s.svc", c.client.Service.Name, c.client.Service.Namespace)
-	}
-	if u, err := url.Parse(*cmp.Or(c.client.URL, new(string))); err == nil {
-		return u.Hostname()
-	}
-	return ""
+	server                 survey.Server
 }
 
 // showing is the certificate that one replica shows, or why it is not known.
@@ -55,7 +41,7 @@ func (e *examination) callersOf(ctx context.Context, i *installation) ([]caller,
 	}
 	if err == nil {
 		for _, w := range mutating.Webhooks {
-			all = append(all, caller{mutating.Name, w.Name, w.ClientConfig})
+			all = append(all, caller{mutating.Name, w.Name, survey.ServerOf(w.ClientConfig)})
 		}
 	}
 	name := i.flag("hint-configuration")
@@ -70,7 +56,7 @@ func (e *examination) callersOf(ctx context.Context, i *installation) ([]caller,
 		return all, err
 	}
 	for _, w := range hints.Webhooks {
-		all = append(all, caller{hints.Name, w.Name, w.ClientConfig})
+		all = append(all, caller{hints.Name, w.Name, survey.ServerOf(w.ClientConfig)})
 	}
 	return all, nil
 }
@@ -99,24 +85,20 @@ func (e *examination) showings(ctx context.Context, i *installation, to caller) 
 	var all []showing
 	for _, pod := range i.pods {
 		if pod.DeletionTimestamp == nil && pod.Status.Phase == corev1.PodRunning {
-			all = append(all, e.shownBy(ctx, &pod, to.serverName()))
+			all = append(all, e.shownBy(ctx, &pod, to.server.ServerName()))
 		}
 	}
-	if len(i.pods) > 0 || to.client.Service == nil {
+	if len(i.pods) > 0 || to.server.URL != "" {
 		return all
 	}
-	service, err := e.api.CoreV1().Services(to.client.Service.Namespace).Get(ctx, to.client.Service.Name, metav1.GetOptions{})
+	service, err := e.api.CoreV1().Services(to.server.Namespace).Get(ctx, to.server.Name, metav1.GetOptions{})
 	if err != nil || service.Spec.Type != corev1.ServiceTypeExternalName {
 		return all
 	}
-	port := int32(443)
-	if to.client.Service.Port != nil {
-		port = *to.client.Service.Port
-	}
 	dialling, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	address := net.JoinHostPort(service.Spec.ExternalName, strconv.Itoa(int(port)))
-	chain, err := handshake(dialling, address, to.serverName())
+	address := net.JoinHostPort(service.Spec.ExternalName, strconv.FormatInt(to.server.Port, 10))
+	chain, err := handshake(dialling, address, to.server.ServerName())
 	return append(all, showing{address, chain, err})
 }
 
@@ -174,8 +156,8 @@ func judgeTrust(now time.Time, shown showing, callers []caller) verdict {
 
 // accepts verifies a chain as the API server does.
 func (c *caller) accepts(now time.Time, chain []*x509.Certificate) error {
-	dial := survey.Dial{ServerName: c.serverName()}
-	if dial.Serves(now, chain, c.client.CABundle); dial.Verdict != survey.Verified {
+	dial := survey.Dial{ServerName: c.server.ServerName()}
+	if dial.Serves(now, chain, c.server.CABundle); dial.Verdict != survey.Verified {
 		return errors.New(dial.Message)
 	}
 	return nil
