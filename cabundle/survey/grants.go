@@ -11,8 +11,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// appLabel is the label by which the chart's objects are known, and its value.
-const appLabel, app = "app.kubernetes.io/name", "caject"
+// InstallationLabel is on all objects of the chart, whatever their names; its value is what they begin with.
+const InstallationLabel = "caject.io/installation"
 
 // Grant is one role that is bound to caject's ServiceAccount.
 type Grant struct {
@@ -80,7 +80,8 @@ func accountsOf(bindings []binding) []client.ObjectKey {
 	for _, b := range bindings {
 		for _, subject := range b.subjects {
 			account := client.ObjectKey{Namespace: subject.Namespace, Name: subject.Name}
-			chart := b.labels[appLabel] == app && b.namespace == subject.Namespace // that of Prometheus, say, is in another
+			_, chart := b.labels[InstallationLabel]
+			chart = chart && b.namespace == subject.Namespace // that of Prometheus, say, is in another
 			if chart && subject.Kind == rbacv1.ServiceAccountKind && !slices.Contains(accounts, account) {
 				accounts = append(accounts, account)
 			}

@@ -15,7 +15,7 @@ func account(namespace, name string) rbacv1.Subject {
 
 func TestWhichAccountsAreCajects(t *testing.T) {
 	t.Parallel()
-	chart := map[string]string{appLabel: app}
+	chart := map[string]string{InstallationLabel: "caject"}
 	tests := map[string]struct {
 		binding binding
 		want    []client.ObjectKey

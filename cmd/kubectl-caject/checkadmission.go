@@ -56,7 +56,7 @@ func (e *examination) policies(ctx context.Context, i *installation) []verdict {
 	there := map[string][]string{}
 	for _, resource := range []string{"mutatingadmissionpolicies", "mutatingadmissionpolicybindings"} {
 		of := schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: served, Resource: resource}
-		list, err := e.metadata.Resource(of).List(ctx, metav1.ListOptions{LabelSelector: selector})
+		list, err := e.metadata.Resource(of).List(ctx, metav1.ListOptions{LabelSelector: survey.InstallationLabel})
 		if err != nil && served != "" {
 			return []verdict{unread(check, err), e.filled(ctx, i)}
 		}

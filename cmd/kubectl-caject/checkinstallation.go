@@ -15,10 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/survey"
 )
-
-// selector is that of the chart's objects.
-const selector = "app.kubernetes.io/name=caject"
 
 // installation is caject as it is installed: what its Deployment says.
 type installation struct {
@@ -80,7 +78,7 @@ func (i *installation) source() string { return "secret/" + i.flag("ca-secret") 
 
 // find looks for the installation. It is nil if there is none; the verdicts say so, or what is to be said of it.
 func (e *examination) find(ctx context.Context) (*installation, []verdict, error) {
-	list, err := e.api.AppsV1().Deployments(e.namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+	list, err := e.api.AppsV1().Deployments(e.namespace).List(ctx, metav1.ListOptions{LabelSelector: survey.InstallationLabel})
 	if apierrors.IsForbidden(err) && e.namespace == "" {
 		return nil, nil, fmt.Errorf("caject cannot be looked for: name its namespace with --namespace: %w", err)
 	}
@@ -112,9 +110,9 @@ func judgeFound(found []appsv1.Deployment, namespace string) verdict {
 	}
 	switch {
 	case len(found) == 0 && namespace == "":
-		return fail(check, "install.md", "no Deployment with the label %s is in any namespace: caject is not installed", selector)
+		return fail(check, "install.md", "no Deployment with the label %s is in any namespace: caject is not installed", survey.InstallationLabel)
 	case len(found) == 0:
-		return fail(check, "install.md", "no Deployment with the label %s is in namespace %s", selector, namespace)
+		return fail(check, "install.md", "no Deployment with the label %s is in namespace %s", survey.InstallationLabel, namespace)
 	case len(found) > 1:
 		return fail(check, "install.md#before", "there are %d (%s), and one serves all namespaces: uninstall the others. What follows is about %s", len(found), some(names), names[0])
 	}

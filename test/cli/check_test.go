@@ -84,7 +84,8 @@ func TestCheckBeforeAndAfterTheInstall(t *testing.T) {
 	}, "--pre")
 	w.checked(t, 1, map[string]string{"installation": "failed"})
 
-	w.install(t, "resyncInterval=1s")
+	names := []string{"nameOverride=other", "fullnameOverride=caject"} // it is found whatever its names
+	w.install(t, append(names, "resyncInterval=1s")...)
 	w.checked(t, 1, map[string]string{
 		"installation": "ok", "replicas": "warning", "leader": "warning", "certificate": "failed", "webhook": "failed", "what it needs": "ok",
 	})
@@ -109,7 +110,7 @@ func TestCheckBeforeAndAfterTheInstall(t *testing.T) {
 		t.Errorf("in short it says %s", short)
 	}
 
-	if err := w.chart.Upgrade(t.Context(), w.ControlPlane, "policy.enabled=false", "hints.enabled=false"); err != nil {
+	if err := w.chart.Upgrade(t.Context(), w.ControlPlane, append(names, "policy.enabled=false", "hints.enabled=false")...); err != nil {
 		t.Fatal(err)
 	}
 	w.start(t)
