@@ -127,14 +127,19 @@ func (p *Publisher) History(ref cabundle.Reference) cabundle.History {
 
 // Changed has a source looked at soon: what is known of it, or of its targets, has changed. It does not block.
 func (p *Publisher) Changed(ref cabundle.Reference) {
-	switch {
-	case !p.options.Leads():
-		p.queue.AddAfter(ref, followDelay)
-	case p.unpublished(ref): // its further targets wait for it
+	if p.options.Leads() && p.unpublished(ref) { // its further targets wait for it
 		p.queue.Add(ref)
-	default:
-		p.queue.AddAfter(ref, delay)
+		return
 	}
+	p.queue.AddAfter(ref, p.pause())
+}
+
+// pause is how long changes of a source are collected.
+func (p *Publisher) pause() time.Duration {
+	if !p.options.Leads() {
+		return followDelay
+	}
+	return delay
 }
 
 // unpublished reports whether nothing is published of a source yet, as far as is known.
@@ -194,6 +199,8 @@ func (p *Publisher) reconcile(ctx context.Context, ref cabundle.Reference) time.
 		return p.patience(err)
 	case stored.Untidy():
 		return shards.TidyAfter
+	case wait == 0 && p.outlived(stored, ref, reading):
+		return p.pause()
 	}
 	return wait
 }

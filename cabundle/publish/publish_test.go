@@ -165,6 +165,31 @@ func TestWhatIsLeftOutIsSaidWhereTheSourceIsShown(t *testing.T) {
 	}
 }
 
+// Resync may have written all targets before what they hold is published.
+func TestFormerValuesLeaveAlthoughNothingElseHappens(t *testing.T) {
+	for sentence, leads := range map[string]bool{"the leader": true, "another replica": false} {
+		t.Run(sentence, func(t *testing.T) {
+			r, s, b, _ := newRig(t, cabundle.Rules{})
+			one, two := ca("one"), ca("two")
+			s.hold(one)
+			r.publish(t)
+			r.leads = leads
+			s.hold(two)
+			r.read(t)
+			again := r.publish(t)
+			if diff := cmp.Diff([]string{encoded(one)}, b.entry(t, source).Published.Replaces); diff != "" {
+				t.Errorf("an API server may show what targets held: %s", diff)
+			}
+			if want := map[bool]time.Duration{true: delay, false: followDelay}[leads]; again != want {
+				t.Errorf("it looks again after %s, not %s", again, want)
+			}
+			if again := r.publish(t); again != 0 || len(b.entry(t, source).Published.Replaces) > 0 {
+				t.Errorf("then %q is still replaced, and it looks again after %s", b.entry(t, source).Published.Replaces, again)
+			}
+		})
+	}
+}
+
 func TestTargetsThatAreNotKnownYetTakeNothingAway(t *testing.T) {
 	r, s, b, clk := newRig(t, cabundle.Rules{})
 	one, two := ca("one"), ca("two")

@@ -58,3 +58,9 @@ func problemOf(now time.Time, reading ledger.Reading) *cabundle.Problem {
 	}
 	return reading.Problem
 }
+
+// outlived reports whether former values are stored that no target holds any more: all of them had the new one before it was stored, and
+// nothing else would have that looked at again.
+func (p *Publisher) outlived(stored shards.Entry, ref cabundle.Reference, reading ledger.Reading) bool {
+	return len(stored.Published.Replaces) > 0 && p.targets.Synced() && p.targets.Summary(ref, reading).complete()
+}
