@@ -40,20 +40,21 @@ LONG := bench chaos load matrix policycost soak upgrade
 
 .PHONY: test-cluster
 test-cluster:
-	@cd test && QUIET_REPLICAS='1 2' ../$(GOTESTSUM) -- -race -count=1 -p 1 -parallel 4 -timeout 30m \
-	  $$(go list ./... | grep -vE '/test/(node|field|scrape|$(subst $() ,|,$(LONG)))$$')
+	@cd test && QUIET_REPLICAS=2 ../$(GOTESTSUM) -- -race -count=1 -p 1 -parallel 4 -timeout 30m \
+	  $$(go list ./... | grep -vE '/test/(node|field|scrape|cli|$(subst $() ,|,$(LONG)))$$')
 
 .PHONY: test-beside
 test-beside:
 	@bin/gotestsum --format pkgname --format-hide-empty-pkg -- -race ./...
 	@cd test/image && ../../$(GOTESTSUM) -- -count=1 ./...
 	@cd test/monitoring && ../../$(GOTESTSUM) -- -count=1 ./...
-	@cd test && ../$(GOTESTSUM) -- -race -count=1 -p 1 -parallel 4 -timeout 30m ./field ./scrape
-	@cd test/oracle && ../../$(GOTESTSUM) -- -race -count=1 -parallel 4 -timeout 30m ./...
+	@cd test && ../$(GOTESTSUM) -- -race -count=1 -p 1 -parallel 4 -timeout 30m ./field ./scrape ./cli
+	@cd test/oracle && ../../$(GOTESTSUM) -- -short -race -count=1 -parallel 4 -timeout 30m ./...
 
 .PHONY: test-long
-test-long: assets oldest clients bin/gotestsum ## Run the tests that make test leaves out, in their short forms: the matrix, chaos, load, soak, the upgrade of a cluster, three replicas, and those of the benchmarks.
-	@cd test && QUIET_REPLICAS=3 ../$(GOTESTSUM) -- -race -count=1 -p 1 -parallel 4 -timeout 60m ./quiet $(LONG:%=./%)
+test-long: assets oldest clients bin/gotestsum ## Run the tests that make test leaves out, in their short forms: the matrix, chaos, load, soak, the upgrade of a cluster, one replica and three, those of the benchmarks; and each scenario of the oracle for each kind.
+	@cd test && QUIET_REPLICAS='1 3' ../$(GOTESTSUM) -- -race -count=1 -p 1 -parallel 4 -timeout 60m ./quiet $(LONG:%=./%)
+	@cd test/oracle && ../../$(GOTESTSUM) -- -race -count=1 -timeout 30m -run TestOracle ./...
 
 .PHONY: test-versions
 test-versions: assets $(if $(filter yes,$(SHORT)),,clients) bin/gotestsum
