@@ -78,4 +78,4 @@ func (m *Metrics) SourceRead(path Path, problem *cabundle.Problem) {
 func (m *Metrics) HandshakeFailed() { m.handshakes.Inc() }
 
 // PoliciesUnused takes in whether the API server serves admission policies that the chart was rendered without.
-func (m *Metrics) PoliciesUnused(unused bool) { m.unused.Set(number(unused)) }
+func (m *Metrics) PoliciesUnused(unused bool) { m.unused.Set(Number(unused)) }

@@ -44,8 +44,8 @@ func (p Process) Describe(descs chan<- *prometheus.Desc) {
 // Collect implements [prometheus.Collector].
 func (p Process) Collect(metrics chan<- prometheus.Metric) {
 	metrics <- prometheus.MustNewConstMetric(buildInfo, prometheus.GaugeValue, 1, p.Version, runtime.Version())
-	metrics <- prometheus.MustNewConstMetric(leader, prometheus.GaugeValue, number(p.Leads()))
-	metrics <- prometheus.MustNewConstMetric(ready, prometheus.GaugeValue, number(p.Ready()))
+	metrics <- prometheus.MustNewConstMetric(leader, prometheus.GaugeValue, Number(p.Leads()))
+	metrics <- prometheus.MustNewConstMetric(ready, prometheus.GaugeValue, Number(p.Ready()))
 	if p.LeafExpiry == nil {
 		return
 	}
@@ -54,8 +54,8 @@ func (p Process) Collect(metrics chan<- prometheus.Metric) {
 	}
 }
 
-// number is 1 or 0.
-func number(yes bool) float64 {
+// Number is what a gauge serves of something that is so or not: 1 or 0.
+func Number(yes bool) float64 {
 	if yes {
 		return 1
 	}

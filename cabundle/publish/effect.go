@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/metrics"
 )
 
 const (
@@ -76,15 +77,11 @@ func (p *Publisher) hit(ctx context.Context, kind cabundle.Kind) {
 func (p *Publisher) Describe(descs chan<- *prometheus.Desc) { descs <- ineffective }
 
 // Collect implements [prometheus.Collector].
-func (p *Publisher) Collect(metrics chan<- prometheus.Metric) {
+func (p *Publisher) Collect(collected chan<- prometheus.Metric) {
 	now := p.clock.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, kind := range p.options.PolicyKinds {
-		value := 0.0
-		if p.effects[kind].served(now) {
-			value = 1
-		}
-		metrics <- prometheus.MustNewConstMetric(ineffective, prometheus.GaugeValue, value, string(kind))
+		collected <- prometheus.MustNewConstMetric(ineffective, prometheus.GaugeValue, metrics.Number(p.effects[kind].served(now)), string(kind))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/caject/caject/cabundle"
+	"github.com/caject/caject/cabundle/metrics"
 )
 
 var (
@@ -36,7 +37,7 @@ func (r *Resync) Describe(descs chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector]: it says what is known at the time of the call, so that nothing stays behind
 // of a target that is gone.
-func (r *Resync) Collect(metrics chan<- prometheus.Metric) {
+func (r *Resync) Collect(collected chan<- prometheus.Metric) {
 	now, injectable := r.clock.Now(), sets.New[cabundle.Reference]()
 	for target, s := range r.tracker.snapshot() {
 		if s.seen.invalid == nil && !s.idle() {
@@ -51,20 +52,16 @@ func (r *Resync) Collect(metrics chan<- prometheus.Metric) {
 		case s.looked.problem != nil:
 			word, reason = "refused", string(s.looked.problem.Reason)
 		}
-		metrics <- prometheus.MustNewConstMetric(targetState, prometheus.GaugeValue, 1, string(target.Kind), target.Name, word, reason)
+		collected <- prometheus.MustNewConstMetric(targetState, prometheus.GaugeValue, 1, string(target.Kind), target.Name, word, reason)
 		if s.contest.manager != "" && !s.contest.quiet(now, r.options.Interval) {
-			metrics <- prometheus.MustNewConstMetric(targetContested, prometheus.GaugeValue, 1, string(target.Kind), target.Name, s.contest.manager)
+			collected <- prometheus.MustNewConstMetric(targetContested, prometheus.GaugeValue, 1, string(target.Kind), target.Name, s.contest.manager)
 		}
 	}
-	metrics <- prometheus.MustNewConstMetric(lastAnswer, prometheus.GaugeValue, float64(r.ledger.Answered().UnixMilli())/1000)
-	unreached := 0.0
-	if r.webhook.now().said {
-		unreached = 1
-	}
-	metrics <- prometheus.MustNewConstMetric(webhookUnreached, prometheus.GaugeValue, unreached)
+	collected <- prometheus.MustNewConstMetric(lastAnswer, prometheus.GaugeValue, float64(r.ledger.Answered().UnixMilli())/1000)
+	collected <- prometheus.MustNewConstMetric(webhookUnreached, prometheus.GaugeValue, metrics.Number(r.webhook.now().said))
 	for ref, at := range r.ledger.Expiries() {
 		if injectable.Has(ref) { // else nobody would miss it
-			metrics <- prometheus.MustNewConstMetric(bundleExpiry, prometheus.GaugeValue, float64(at.Unix()), ref.String())
+			collected <- prometheus.MustNewConstMetric(bundleExpiry, prometheus.GaugeValue, float64(at.Unix()), ref.String())
 		}
 	}
 }

@@ -81,8 +81,8 @@ func accountsOf(bindings []binding) []client.ObjectKey {
 		for _, subject := range b.subjects {
 			account := client.ObjectKey{Namespace: subject.Namespace, Name: subject.Name}
 			_, chart := b.labels[InstallationLabel]
-			chart = chart && b.namespace == subject.Namespace // that of Prometheus, say, is in another
-			if chart && subject.Kind == rbacv1.ServiceAccountKind && !slices.Contains(accounts, account) {
+			own := b.namespace == subject.Namespace // that of Prometheus, say, is in another
+			if chart && own && subject.Kind == rbacv1.ServiceAccountKind && !slices.Contains(accounts, account) {
 				accounts = append(accounts, account)
 			}
 		}
