@@ -35,20 +35,22 @@ test-all: assets clients bin/krew bin/prometheus bin/gotestsum
 	@$(MAKE) --no-print-directory --jobs=2 test-cluster test-beside
 
 GOTESTSUM := bin/gotestsum --format testname --format-hide-empty-pkg
+# What of test runs beside the rest.
+BESIDE := field scrape cli
 # What has targets of its own, and is not run by make test: test-long runs it.
 LONG := bench chaos load matrix policycost soak upgrade
 
 .PHONY: test-cluster
 test-cluster:
 	@cd test && QUIET_REPLICAS=2 ../$(GOTESTSUM) -- -race -count=1 -p 1 -parallel 4 -timeout 30m \
-	  $$(go list ./... | grep -vE '/test/(node|field|scrape|cli|$(subst $() ,|,$(LONG)))$$')
+	  $$(go list ./... | grep -vE '/test/(node|$(subst $() ,|,$(BESIDE) $(LONG)))$$')
 
 .PHONY: test-beside
 test-beside:
 	@bin/gotestsum --format pkgname --format-hide-empty-pkg -- -race ./...
 	@cd test/image && ../../$(GOTESTSUM) -- -count=1 ./...
 	@cd test/monitoring && ../../$(GOTESTSUM) -- -count=1 ./...
-	@cd test && ../$(GOTESTSUM) -- -race -count=1 -p 1 -parallel 4 -timeout 30m ./field ./scrape ./cli
+	@cd test && ../$(GOTESTSUM) -- -race -count=1 -p 1 -parallel 4 -timeout 30m $(BESIDE:%=./%)
 	@cd test/oracle && ../../$(GOTESTSUM) -- -short -race -count=1 -parallel 4 -timeout 30m ./...
 
 .PHONY: test-long
